@@ -1,0 +1,18 @@
+// SPDX-License-Identifier: GPL-2.0 OR MIT
+
+//! The `kernel` crate as the driver sees it.
+//!
+//! Everything of the installed kernel's own `kernel` crate, and, at the paths they would have
+//! upstream, the abstractions that it lacks. With `CONFIG_DRM=m` the installed crate has no `drm`
+//! module; [`drm`] then compiles the installed kernel's own sources for it.
+
+extern crate kernel as rk;
+
+extern crate self as kernel;
+
+pub use rk::*;
+
+pub use ::bindings;
+
+pub mod drm;
+pub mod prelude;
