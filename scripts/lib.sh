@@ -124,6 +124,7 @@ in_root() {
         done
         export HOME=$CACHE/home CARGO_HOME=$CACHE/cargo LC_ALL=C.UTF-8 TERM=${TERM:-dumb}
         export PATH=/usr/sbin:/usr/bin:/sbin:/bin
+        export CARGO_RESOLVER_INCOMPATIBLE_RUST_VERSIONS=fallback
         export CARGO_HTTP_CAINFO=/etc/ssl/certs/ca-certificates.crt
         mkdir -p "$HOME" "$CARGO_HOME"
         cwd=$PWD

@@ -1,0 +1,146 @@
+// SPDX-License-Identifier: GPL-2.0 OR MIT
+
+//! Boots the stock kernel on the emulated GPU, runs programs in it and judges the outcome.
+//!
+//! A boot consists of the model (`mali-csf`), QEMU with the stock kernel, a device
+//! tree with the GPU, and an initramfs with the driver under test and a plan: a
+//! list of steps that the guest runs one after the other. The guest marks each
+//! step's begin and end on its second serial port and in the kernel's log, so
+//! that output, kernel messages and model reports can be laid to a step.
+
+mod boot;
+mod device_tree;
+mod guest;
+mod initramfs;
+mod kmod;
+mod machine;
+mod plan;
+mod report;
+mod settings;
+mod splat;
+mod ui;
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+
+use crate::plan::{Plan, Step};
+use crate::report::Outcome;
+use crate::settings::{Driver, Settings};
+use crate::ui::Ui;
+
+#[derive(Parser)]
+#[command(version, about)]
+struct Arguments {
+    #[command(flatten)]
+    settings: Settings,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Boot, load the driver, run a program and power off.
+    Run {
+        /// The driver to load.
+        #[arg(long, env = "DRIVER", default_value = "magni")]
+        driver: Driver,
+        /// The device tree.
+        #[arg(long, value_enum, default_value_t)]
+        device_tree: device_tree::Variant,
+        /// Time for the program, in seconds.
+        #[arg(long, default_value_t = 300)]
+        limit: u64,
+        /// Shell command to run in the guest.
+        #[arg(default_value = "smoke")]
+        program: String,
+    },
+    /// Boot, load the driver and give the console to a person.
+    Shell {
+        /// The driver to load.
+        #[arg(long, env = "DRIVER", default_value = "magni")]
+        driver: Driver,
+    },
+}
+
+fn main() -> ExitCode {
+    match run(Arguments::parse()) {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("magni: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(arguments: Arguments) -> Result<bool> {
+    let settings = arguments.settings;
+    match arguments.command {
+        Command::Run {
+            driver,
+            device_tree,
+            limit,
+            program,
+        } => {
+            let mut plan = Plan::new(format!("run-{driver}"), driver).then(if settings.no_gpu {
+                vec![]
+            } else {
+                vec![
+                    Step::new("connect-interrupts", "connect_interrupts", 60),
+                    Step::new("load-modules", "load_modules", 120),
+                    Step::new("load-driver", "load_driver", 120),
+                ]
+            });
+            plan.device_tree = device_tree;
+            let plan = plan.then([Step::new("program", &program, limit)]);
+            let ui = Ui::new(&format!("{driver}"), true);
+            let outcome = boot::run(&settings, &plan, &ui)?;
+            summarise(&plan, &outcome);
+            Ok(outcome.passed())
+        }
+        Command::Shell { driver } => {
+            let mut plan = Plan::new(format!("shell-{driver}"), driver);
+            if !settings.no_gpu {
+                plan = plan.then([
+                    Step::new("connect-interrupts", "connect_interrupts", 60),
+                    Step::new("load-modules", "load_modules", 120),
+                    Step::new("load-driver", "load_driver", 120),
+                ]);
+            }
+            plan.interactive = true;
+            let outcome = boot::run(&settings, &plan, &Ui::hidden())?;
+            for problem in &outcome.problems {
+                eprintln!("{problem}");
+            }
+            Ok(true)
+        }
+    }
+}
+
+/// Prints what went wrong, or that nothing did.
+fn summarise(plan: &Plan, outcome: &Outcome) {
+    for problem in &outcome.problems {
+        println!("PROBLEM: {problem}");
+    }
+    for step in &plan.steps {
+        let Some(result) = outcome.steps.get(&step.name) else {
+            continue;
+        };
+        for problem in &result.problems {
+            println!("PROBLEM in {}: {problem}", step.name);
+        }
+        match result.status {
+            Some(0) => {}
+            Some(status) => println!("{}: exit status {status}", step.name),
+            None => println!("{}: did not run to its end", step.name),
+        }
+    }
+    println!(
+        "{} with {} (logs: {})",
+        if outcome.passed() { "passed" } else { "FAILED" },
+        plan.driver,
+        outcome.logs.display()
+    );
+}
