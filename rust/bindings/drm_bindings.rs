@@ -38,14 +38,14 @@ mod generated {
 }
 
 /// Inline C functions, through `rust/helpers`.
-#[allow(dead_code)]
+#[allow(dead_code, unused_imports)]
 mod helpers {
     use ::bindings::*;
 
     include!(concat!(env!("MAGNI_BINDINGS"), "/helpers_generated.rs"));
 }
 
-#[allow(ambiguous_glob_reexports)]
+#[allow(ambiguous_glob_reexports, unused_imports)]
 mod all {
     pub use super::generated::*;
     pub use super::helpers::*;
