@@ -40,6 +40,7 @@ mod generated {
 /// Inline C functions, through `rust/helpers`.
 #[allow(dead_code, unused_imports)]
 mod helpers {
+    use super::generated::*;
     use ::bindings::*;
 
     include!(concat!(env!("MAGNI_BINDINGS"), "/helpers_generated.rs"));

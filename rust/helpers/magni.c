@@ -1,2 +1,47 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
 /* Helpers beyond the kernel's own: one function each, named rust_helper_<function>. */
+
+#include <drm/drm_exec.h>
+#include <drm/drm_syncobj.h>
+#include <linux/dma-fence.h>
+#include <linux/workqueue.h>
+
+__rust_helper struct dma_fence *rust_helper_dma_fence_get(struct dma_fence *fence)
+{
+	return dma_fence_get(fence);
+}
+
+__rust_helper void rust_helper_dma_fence_put(struct dma_fence *fence)
+{
+	dma_fence_put(fence);
+}
+
+__rust_helper bool rust_helper_dma_fence_is_signaled(struct dma_fence *fence)
+{
+	return dma_fence_is_signaled(fence);
+}
+
+__rust_helper bool rust_helper_dma_fence_begin_signalling(void)
+{
+	return dma_fence_begin_signalling();
+}
+
+__rust_helper void rust_helper_dma_fence_end_signalling(bool cookie)
+{
+	dma_fence_end_signalling(cookie);
+}
+
+__rust_helper bool rust_helper_drm_exec_is_contended(struct drm_exec *exec)
+{
+	return drm_exec_is_contended(exec);
+}
+
+__rust_helper void rust_helper_drm_syncobj_get(struct drm_syncobj *obj)
+{
+	drm_syncobj_get(obj);
+}
+
+__rust_helper void rust_helper_drm_syncobj_put(struct drm_syncobj *obj)
+{
+	drm_syncobj_put(obj);
+}

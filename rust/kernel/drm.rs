@@ -12,3 +12,6 @@ pub use self::upstream::*;
 
 #[cfg(CONFIG_DRM = "y")]
 pub use rk::drm::*;
+
+pub mod exec;
+pub mod syncobj;

@@ -14,5 +14,10 @@ pub use rk::*;
 
 pub use ::bindings;
 
+pub mod dma_fence;
 pub mod drm;
 pub mod prelude;
+pub mod workqueue;
+
+/// What the log lines of this crate begin with.
+const __LOG_PREFIX: &[u8] = b"magni\0";

@@ -1,0 +1,184 @@
+// SPDX-License-Identifier: GPL-2.0 OR MIT
+
+//! Locking many buffer objects at once.
+//!
+//! Reservation locks are taken in any order; when two tasks would wait for each other, one of
+//! them drops all that it has and begins anew. [`Exec::lock`] is that loop: its closure says what
+//! to lock and is called again after each such back-off; what comes back holds the locks.
+//!
+//! C header: [`include/drm/drm_exec.h`](srctree/include/drm/drm_exec.h)
+
+use crate::{
+    bindings,
+    dma_fence::Fence,
+    drm::gpuvm::{
+        DriverGpuVm,
+        GpuVm, //
+    },
+    error::to_result,
+    prelude::*,
+    types::{
+        NotThreadSafe,
+        Opaque, //
+    },
+};
+
+/// What a fence on a buffer object stands for, and so who waits for it.
+#[derive(Clone, Copy, PartialEq, Eq)]
+#[repr(u32)]
+pub enum Usage {
+    /// Memory management: everybody waits.
+    Kernel = bindings::dma_resv_usage_DMA_RESV_USAGE_KERNEL,
+    /// A write with implicit synchronisation.
+    Write = bindings::dma_resv_usage_DMA_RESV_USAGE_WRITE,
+    /// A read with implicit synchronisation.
+    Read = bindings::dma_resv_usage_DMA_RESV_USAGE_READ,
+    /// Use with explicit synchronisation: only memory management waits.
+    Bookkeep = bindings::dma_resv_usage_DMA_RESV_USAGE_BOOKKEEP,
+}
+
+/// `DRM_EXEC_INTERRUPTIBLE_WAIT`, a macro that bindgen cannot evaluate.
+const INTERRUPTIBLE_WAIT: u32 = 1 << 0;
+
+/// `DRM_EXEC_IGNORE_DUPLICATES`, likewise.
+const IGNORE_DUPLICATES: u32 = 1 << 1;
+
+/// A context for locking.
+#[pin_data(PinnedDrop)]
+pub struct Exec {
+    #[pin]
+    inner: Opaque<bindings::drm_exec>,
+    // A wound/wait context belongs to the task.
+    _not_send: NotThreadSafe,
+}
+
+impl Exec {
+    /// Makes a context: waits can be interrupted by signals, and an object may be named twice.
+    pub fn new() -> impl PinInit<Self> {
+        pin_init!(Self {
+            inner <- Opaque::ffi_init(|slot| {
+                // SAFETY: The slot is writable, and pinned: the C code may keep its address.
+                unsafe {
+                    bindings::drm_exec_init(slot, INTERRUPTIBLE_WAIT | IGNORE_DUPLICATES, 0)
+                }
+            }),
+            _not_send: NotThreadSafe,
+        })
+    }
+
+    /// Locks what `f` locks, all of it.
+    ///
+    /// `f` is called again after each back-off, with nothing locked. The locks are released when
+    /// the context is dropped.
+    ///
+    /// # Errors
+    ///
+    /// Those of `f`; `ERESTARTSYS` if a signal interrupted the wait for a lock.
+    pub fn lock<F>(self: Pin<&mut Self>, mut f: F) -> Result<Locked<'_>>
+    where
+        F: FnMut(&mut Locker<'_>) -> Result,
+    {
+        let exec = self.inner.get();
+        // A context is good for one round; a second one would begin with locks held.
+        let mut room = 0;
+        // SAFETY: The context is initialised, and `self` is exclusive.
+        while unsafe { bindings::drm_exec_cleanup(exec) } {
+            let mut locker = Locker {
+                exec: &self.inner,
+                room: u32::MAX,
+            };
+            let result = f(&mut locker);
+            room = locker.room;
+            // SAFETY: As above.
+            if unsafe { bindings::drm_exec_is_contended(exec) } {
+                continue;
+            }
+            result?;
+        }
+        // INVARIANT: The loop ended without contention, so the locks are held.
+        Ok(Locked {
+            exec: &self.into_ref().get_ref().inner,
+            room,
+        })
+    }
+}
+
+#[pinned_drop]
+impl PinnedDrop for Exec {
+    fn drop(self: Pin<&mut Self>) {
+        // SAFETY: Initialised by `new`; unlocks and frees everything, in any state.
+        unsafe { bindings::drm_exec_fini(self.inner.get()) };
+    }
+}
+
+/// One round of locking, in [`Exec::lock`].
+pub struct Locker<'a> {
+    exec: &'a Opaque<bindings::drm_exec>,
+    /// For how many fences there is room on every object.
+    room: u32,
+}
+
+impl Locker<'_> {
+    /// Locks the reservation that the private objects of `vm` share, and those of its other
+    /// objects, and makes room for `fences` fences on each.
+    ///
+    /// # Errors
+    ///
+    /// `EDEADLK` on contention, which [`Exec::lock`] handles: pass it on. `ENOMEM`,
+    /// `ERESTARTSYS`.
+    pub fn prepare_vm<T: DriverGpuVm>(&mut self, vm: &GpuVm<T>, fences: u32) -> Result {
+        // SAFETY: The context is in its locking loop, and the VM is alive.
+        to_result(unsafe {
+            bindings::drm_gpuvm_prepare_vm(vm.as_raw(), self.exec.get(), fences)
+        })?;
+        // SAFETY: As above; the VM's own reservation was locked just now, which keeps two of
+        // these from running at once, as the function demands.
+        to_result(unsafe {
+            bindings::drm_gpuvm_prepare_objects(vm.as_raw(), self.exec.get(), fences)
+        })?;
+        self.room = self.room.min(fences);
+        Ok(())
+    }
+}
+
+/// Locks that are held, all of those that were asked for.
+///
+/// # Invariants
+///
+/// The context has left its locking loop without contention.
+pub struct Locked<'a> {
+    exec: &'a Opaque<bindings::drm_exec>,
+    room: u32,
+}
+
+impl Locked<'_> {
+    /// Puts `fence` on every object that is locked: as `private` on those that belong to `vm`
+    /// alone, as `shared` on the others.
+    ///
+    /// Room must have been made by [`Locker::prepare_vm`] for as many fences as are added: a
+    /// fence beyond that is a bug of the driver, and is refused with a warning (the C code would
+    /// stop the machine).
+    pub fn add_vm_fence<T: DriverGpuVm>(
+        &mut self,
+        vm: &GpuVm<T>,
+        fence: &Fence,
+        private: Usage,
+        shared: Usage,
+    ) {
+        if crate::warn_on!(self.room == 0) {
+            return;
+        }
+        self.room -= 1;
+        // SAFETY: The locks are held by the type invariant, the VM and the fence are alive, and
+        // there is room for the fence on each object.
+        unsafe {
+            bindings::drm_gpuvm_resv_add_fence(
+                vm.as_raw(),
+                self.exec.get(),
+                fence.as_raw(),
+                private as u32,
+                shared as u32,
+            )
+        };
+    }
+}
