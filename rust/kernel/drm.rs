@@ -14,4 +14,5 @@ pub use self::upstream::*;
 pub use rk::drm::*;
 
 pub mod exec;
+pub mod sched;
 pub mod syncobj;

@@ -16,6 +16,7 @@ pub use ::bindings;
 
 pub mod dma_fence;
 pub mod drm;
+pub mod module_ref;
 pub mod prelude;
 pub mod workqueue;
 
