@@ -3,7 +3,10 @@
 
 #include <drm/drm_exec.h>
 #include <drm/drm_syncobj.h>
+#include <linux/compat.h>
 #include <linux/dma-fence.h>
+#include <linux/mm.h>
+#include <linux/sched.h>
 #include <linux/workqueue.h>
 
 __rust_helper struct dma_fence *rust_helper_dma_fence_get(struct dma_fence *fence)
@@ -44,4 +47,19 @@ __rust_helper void rust_helper_drm_syncobj_get(struct drm_syncobj *obj)
 __rust_helper void rust_helper_drm_syncobj_put(struct drm_syncobj *obj)
 {
 	drm_syncobj_put(obj);
+}
+
+__rust_helper u64 rust_helper_current_task_size(void)
+{
+	return TASK_SIZE_OF(current);
+}
+
+__rust_helper bool rust_helper_in_compat_syscall(void)
+{
+	return in_compat_syscall();
+}
+
+__rust_helper pgprot_t rust_helper_pgprot_noncached(pgprot_t prot)
+{
+	return pgprot_noncached(prot);
 }

@@ -14,10 +14,14 @@ pub use rk::*;
 
 pub use ::bindings;
 
+pub mod dma;
 pub mod dma_fence;
 pub mod drm;
-pub mod module_ref;
+pub mod iommu;
 pub mod prelude;
+pub mod sync;
+pub mod task;
+pub mod uaccess;
 pub mod workqueue;
 
 /// What the log lines of this crate begin with.

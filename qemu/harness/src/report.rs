@@ -12,7 +12,7 @@ use anyhow::Result;
 use crate::boot::Log;
 use crate::machine::{Event, Source};
 use crate::plan::{Plan, Step};
-use crate::splat::{KernelWatch, ModelWatch};
+use crate::splat::Watch;
 
 /// What a line of the guest or of the kernel's log means when it is a mark.
 #[derive(Debug, PartialEq, Eq)]
@@ -93,8 +93,8 @@ pub(crate) struct Recorder {
     running: Option<(String, Instant)>,
     /// The step that runs, by the marks in the kernel's log, which lags behind.
     kernel_step: Option<String>,
-    kernel: KernelWatch,
-    model: ModelWatch,
+    kernel: Watch,
+    model: Watch,
     last: BTreeMap<&'static str, String>,
     done: bool,
 }
@@ -127,8 +127,8 @@ impl Recorder {
             ],
             running: None,
             kernel_step: None,
-            kernel: KernelWatch::default(),
-            model: ModelWatch::default(),
+            kernel: Watch::default(),
+            model: Watch::default(),
             last: BTreeMap::new(),
             done: false,
         })
@@ -161,7 +161,7 @@ impl Recorder {
             }
             Source::Guest => Ok(self.guest_line(line)),
             Source::Model => {
-                self.model.line(line);
+                self.model.model_line(line);
                 if self.running.is_none() {
                     self.settle_model(None);
                 }
@@ -183,7 +183,7 @@ impl Recorder {
             }
             Some(_) => {}
             None => {
-                self.kernel.line(line);
+                self.kernel.kernel_line(line);
                 if let Some(step) = self
                     .kernel_step
                     .as_ref()
@@ -312,8 +312,12 @@ impl Recorder {
     }
 
     /// The outcome.
-    pub(crate) fn finish(self) -> Outcome {
-        self.outcome
+    ///
+    /// # Errors
+    ///
+    /// None at present; the logs are written as they come.
+    pub(crate) fn finish(self) -> Result<Outcome> {
+        Ok(self.outcome)
     }
 }
 
@@ -348,8 +352,10 @@ mod tests {
 
     #[test]
     fn a_splat_fails_the_step_it_came_from_only() -> Result<()> {
-        let plan = Plan::new("x", Driver::Magni)
-            .then([Step::new("one", "true", 1), Step::new("two", "true", 1)]);
+        let plan = Plan::new("x", Driver::Magni).then([
+            Step::new("one", "true", 1),
+            Step::new("two", "true", 1),
+        ]);
         let dir = tempfile::tempdir()?;
         let mut recorder = Recorder::new(&plan, dir.path())?;
         for (source, text) in [
@@ -369,7 +375,7 @@ mod tests {
             recorder.event(&line(source, text))?;
         }
         recorder.ended(Some(ExitStatus::default()), None);
-        let outcome = recorder.finish();
+        let outcome = recorder.finish()?;
         assert_eq!(outcome.release.as_deref(), Some("7.3.4"));
         let step = |name: &str| outcome.steps.get(name).cloned().unwrap_or_default();
         assert_eq!(step("one").output, ["hello"]);
@@ -387,7 +393,7 @@ mod tests {
         let mut recorder = Recorder::new(&plan, dir.path())?;
         recorder.event(&line(Source::Guest, "@magni begin one"))?;
         recorder.ended(Some(ExitStatus::default()), None);
-        let outcome = recorder.finish();
+        let outcome = recorder.finish()?;
         assert_eq!(outcome.problems.len(), 1);
         assert!(!outcome.passed());
         Ok(())

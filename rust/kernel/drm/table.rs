@@ -1,0 +1,251 @@
+// SPDX-License-Identifier: GPL-2.0 OR MIT
+
+//! A device's driver table, with what upstream's leaves out.
+//!
+//! [`UnregisteredDevice`](drm::UnregisteredDevice) gives every device the same table: GEM, maybe
+//! render nodes, and fixed file operations. [`install`] replaces it, between allocation and
+//! registration (upstream itself changes tables there), by a copy with
+//!
+//! - more feature bits, sync objects for instance;
+//! - an `mmap` that serves pages of the device's registers beside GEM objects;
+//! - no import of foreign buffers and no dumb buffers: upstream's shmem helpers would make plain
+//!   C objects for them, which the driver would then take for its own, larger ones.
+//!
+//! C header: [`include/drm/drm_drv.h`](srctree/include/drm/drm_drv.h)
+
+use crate::{
+    bindings,
+    drm,
+    io::PhysAddr,
+    page::{
+        PAGE_SHIFT,
+        PAGE_SIZE, //
+    },
+    prelude::*,
+    sync::SetOnce, //
+};
+use core::ptr;
+
+/// Device features beyond those that upstream's table can have.
+pub mod features {
+    use crate::bindings;
+
+    /// Sync objects.
+    pub const SYNCOBJ: u32 = bindings::drm_driver_feature_DRIVER_SYNCOBJ;
+    /// Sync objects with a timeline.
+    pub const SYNCOBJ_TIMELINE: u32 = bindings::drm_driver_feature_DRIVER_SYNCOBJ_TIMELINE;
+}
+
+/// What a driver adds to its devices' table.
+pub trait DriverTable: drm::Driver + 'static {
+    /// Feature bits to add, from [`features`].
+    const FEATURES: u32;
+
+    /// Where the table lives.
+    fn storage() -> &'static Storage;
+
+    /// The first `mmap` offset, in bytes, that means a register page for this `file`.
+    fn io_base(file: &drm::File<Self::File>) -> u64;
+
+    /// The physical address of the register page at `offset` bytes from [`Self::io_base`].
+    ///
+    /// Called when the page is mapped and at every fault on it; an error refuses it. The page is
+    /// shared, read-only and not executable, and mapped uncached.
+    fn io_page(dev: &drm::Device<Self, drm::Registered>, offset: u64) -> Result<PhysAddr>
+    where
+        Self: Sized;
+}
+
+/// Memory for a driver's table; a `static` of the driver's module.
+///
+/// The file operations must stay in place for as long as the module does: a file refers to them
+/// until after it let go of its device.
+pub struct Storage {
+    fops: SetOnce<Fops>,
+    driver: SetOnce<Table>,
+}
+
+struct Fops(bindings::file_operations);
+struct Table(bindings::drm_driver);
+
+// SAFETY: Only read once it is in its place.
+unsafe impl Send for Fops {}
+// SAFETY: Only read once it is in its place.
+unsafe impl Sync for Fops {}
+// SAFETY: Only read once it is in its place; what it points to is static.
+unsafe impl Send for Table {}
+// SAFETY: Only read once it is in its place; what it points to is static.
+unsafe impl Sync for Table {}
+
+impl Storage {
+    /// Makes empty storage.
+    #[expect(clippy::new_without_default)]
+    pub const fn new() -> Self {
+        Self {
+            fops: SetOnce::new(),
+            driver: SetOnce::new(),
+        }
+    }
+}
+
+/// Replaces `dev`'s driver table.
+pub fn install<T: DriverTable>(dev: &drm::UnregisteredDevice<T>) -> Result {
+    let dev: &drm::Device<T> = dev;
+    // `Device` is `repr(C)` with its `struct drm_device` first.
+    let raw: *mut bindings::drm_device = ptr::from_ref(dev).cast_mut().cast();
+    let storage = T::storage();
+
+    if storage.driver.as_ref().is_none() {
+        // SAFETY: An allocated device has a table, which has file operations; both are static.
+        let (mut driver, mut fops) = unsafe { (*(*raw).driver, *(*(*raw).driver).fops) };
+
+        fops.mmap = Some(mmap::<T>);
+        storage.fops.populate(Fops(fops));
+
+        driver.driver_features |= T::FEATURES;
+        driver.gem_prime_import_sg_table = None;
+        driver.dumb_create = None;
+        driver.fops = &storage.fops.as_ref().ok_or(EAGAIN)?.0;
+        storage.driver.populate(Table(driver));
+    }
+
+    // Two devices may probe at once: who comes second to `populate` waits for nobody, so that it
+    // may have to try its probe again.
+    let table = storage.driver.as_ref().ok_or(EAGAIN)?;
+
+    // SAFETY: The device is not registered yet, so that nobody else uses the field. The new table
+    // lives as long as the module.
+    unsafe { (*raw).driver = &table.0 };
+
+    Ok(())
+}
+
+/// The DRM device of an open file.
+///
+/// # Safety
+///
+/// `file` is an open file of a device of `T`.
+unsafe fn device_of<'a, T: drm::Driver>(
+    file: *mut bindings::file,
+) -> (&'a drm::Device<T, drm::Ioctl>, &'a drm::File<T::File>) {
+    // SAFETY: The private data of a DRM file is its `struct drm_file`, which has a minor and that
+    // a device. A file can only be opened on a device that was registered.
+    unsafe {
+        let file: *mut bindings::drm_file = (*file).private_data.cast();
+        (
+            drm::Device::from_raw((*(*file).minor).dev),
+            drm::File::from_raw(file),
+        )
+    }
+}
+
+/// # Safety
+///
+/// Called as `mmap` of an open file of a device of `T`.
+unsafe extern "C" fn mmap<T: DriverTable>(
+    filp: *mut bindings::file,
+    vma: *mut bindings::vm_area_struct,
+) -> c_int {
+    // SAFETY: By this function's contract.
+    let (dev, file) = unsafe { device_of::<T>(filp) };
+
+    let Some(dev) = dev.registration_guard() else {
+        return ENODEV.to_errno();
+    };
+
+    // SAFETY: `mmap` is called with a VMA that nobody else uses yet.
+    let (pgoff, start, end, flags) = unsafe {
+        (
+            (*vma).vm_pgoff as u64,
+            (*vma).__bindgen_anon_1.__bindgen_anon_1.vm_start,
+            (*vma).__bindgen_anon_1.__bindgen_anon_1.vm_end,
+            (*vma).__bindgen_anon_2.vm_flags,
+        )
+    };
+
+    let base = T::io_base(file);
+    let Some(offset) = (pgoff << PAGE_SHIFT).checked_sub(base) else {
+        // SAFETY: The arguments are those of `mmap`.
+        return unsafe { bindings::drm_gem_mmap(filp, vma) };
+    };
+
+    let forbidden = (bindings::VM_WRITE | bindings::VM_EXEC) as bindings::vm_flags_t;
+    if flags & bindings::VM_SHARED as bindings::vm_flags_t == 0
+        || flags & forbidden != 0
+        || end - start != PAGE_SIZE
+    {
+        return EINVAL.to_errno();
+    }
+    if let Err(error) = T::io_page(&dev, offset) {
+        return error.to_errno();
+    }
+
+    // SAFETY: Nobody else uses the VMA yet. The fault handler finds its device in the private
+    // data; the VMA holds the file, and the file the device. It inserts page frames only, as
+    // `VM_PFNMAP` demands.
+    unsafe {
+        let set = bindings::VM_IO
+            | bindings::VM_DONTCOPY
+            | bindings::VM_DONTEXPAND
+            | bindings::VM_NORESERVE
+            | bindings::VM_DONTDUMP
+            | bindings::VM_PFNMAP;
+        (*vma).__bindgen_anon_2.vm_flags = (flags | set as bindings::vm_flags_t)
+            & !((bindings::VM_MAYWRITE | bindings::VM_MAYEXEC) as bindings::vm_flags_t);
+        (*vma).vm_private_data = ptr::from_ref::<drm::Device<T, drm::Registered>>(&dev)
+            .cast_mut()
+            .cast();
+        (*vma).vm_pgoff = (offset >> PAGE_SHIFT) as usize;
+        (*vma).vm_ops = &VmOps::<T>::TABLE;
+    }
+
+    0
+}
+
+struct VmOps<T: DriverTable>(core::marker::PhantomData<T>);
+
+impl<T: DriverTable> VmOps<T> {
+    const TABLE: bindings::vm_operations_struct = bindings::vm_operations_struct {
+        fault: Some(fault::<T>),
+        ..pin_init::zeroed()
+    };
+}
+
+extern "C" {
+    #[link_name = "rust_helper_pgprot_noncached"]
+    fn pgprot_noncached(prot: bindings::pgprot_t) -> bindings::pgprot_t;
+}
+
+/// # Safety
+///
+/// Called as the fault handler of a VMA that [`mmap`] set up.
+unsafe extern "C" fn fault<T: DriverTable>(vmf: *mut bindings::vm_fault) -> bindings::vm_fault_t {
+    const SIGBUS: bindings::vm_fault_t = bindings::vm_fault_reason_VM_FAULT_SIGBUS;
+
+    // SAFETY: A fault has a VMA, whose private data `mmap` has set.
+    let (vma, address, dev) = unsafe {
+        let vma = (*vmf).__bindgen_anon_1.vma;
+        let raw: *mut drm::Device<T, drm::Ioctl> = (*vma).vm_private_data.cast();
+        (vma, (*vmf).__bindgen_anon_1.address, &*raw)
+    };
+
+    let Some(dev) = dev.registration_guard() else {
+        return SIGBUS;
+    };
+    // SAFETY: The VMA is read-locked by the fault.
+    let offset = unsafe { (*vma).vm_pgoff as u64 } << PAGE_SHIFT;
+    let Ok(page) = T::io_page(&dev, offset) else {
+        return SIGBUS;
+    };
+
+    // SAFETY: The VMA is a page frame mapping, and unplugging the device, which this guard holds
+    // off, removes what is inserted.
+    unsafe {
+        bindings::vmf_insert_pfn_prot(
+            vma,
+            address,
+            (page >> PAGE_SHIFT) as usize,
+            pgprot_noncached((*vma).vm_page_prot),
+        )
+    }
+}
