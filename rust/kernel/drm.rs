@@ -14,5 +14,6 @@ pub use self::upstream::*;
 pub use rk::drm::*;
 
 pub mod exec;
+pub mod sched;
 pub mod syncobj;
 pub mod table;

@@ -18,6 +18,7 @@ pub mod dma;
 pub mod dma_fence;
 pub mod drm;
 pub mod iommu;
+pub mod module_ref;
 pub mod prelude;
 pub mod sync;
 pub mod task;

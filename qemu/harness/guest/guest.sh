@@ -7,6 +7,8 @@ PCI=/sys/bus/pci/devices/0000:00:01.0
 MODULES=/lib/magni/modules
 [ -e /lib/magni/env.sh ] && . /lib/magni/env.sh
 
+[ -e /lib/magni/tests.sh ] && . /lib/magni/tests.sh
+
 # fail WORDS...: end the step with a reason.
 fail() {
     echo "FAILED: $*"
@@ -30,6 +32,18 @@ step() {
         echo w >/proc/sysrq-trigger
     fi
     mark end "$1" "$status"
+}
+
+# need NAME SECONDS COMMAND: the same for a step without which the rest makes no sense.
+need() {
+    step "$@"
+    [ "$status" = 0 ] || finish
+}
+
+# finish: the end of the plan.
+finish() {
+    mark done
+    poweroff -f
 }
 
 # config OFFSET BYTES: a field of the GPU's PCI function, as a hex number.

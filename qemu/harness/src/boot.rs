@@ -11,6 +11,8 @@ use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::time::{Duration, Instant};
 
 use anyhow::{bail, ensure, Context, Result};
+use rustix::fs::{flock, FlockOperation};
+use rustix::io::Errno;
 
 use crate::device_tree;
 use crate::guest;
@@ -36,16 +38,14 @@ const MODEL_LIMIT: Duration = Duration::from_secs(20);
 /// When the boot could not be set up: a file is missing or a program does not
 /// start. What goes wrong in the guest is in the outcome.
 pub(crate) fn run(settings: &Settings, plan: &Plan, ui: &Ui) -> Result<Outcome> {
-    let logs = settings.logs.join(&plan.name);
-    fs::create_dir_all(&logs)
-        .with_context(|| format!("creating the log folder {}", logs.display()))?;
+    let (logs, _lock) = log_folder(&settings.logs, &plan.name)?;
     // A short path: a socket's name has at most 107 bytes.
     let work = tempfile::Builder::new()
         .prefix("magni-")
         .tempdir_in("/tmp")
         .context("creating a temporary folder in /tmp")?;
-    let initramfs = work.path().join("initramfs");
-    let blob = work.path().join("guest.dtb");
+    let initramfs = logs.join("initramfs");
+    let blob = logs.join("guest.dtb");
     ui.doing("preparing the guest's files");
     guest::write_initramfs(settings, plan, &initramfs)?;
     device_tree::write(plan.device_tree, &blob)?;
@@ -76,7 +76,31 @@ pub(crate) fn run(settings: &Settings, plan: &Plan, ui: &Ui) -> Result<Outcome> 
     };
     drop(sender);
     boot.follow(&events)?;
-    boot.recorder.finish()
+    Ok(boot.recorder.finish())
+}
+
+/// A folder for the boot's files and logs, locked while the boot runs.
+///
+/// Where another boot of the same name runs, the folder gets a number.
+fn log_folder(parent: &Path, name: &str) -> Result<(PathBuf, File)> {
+    for number in 1.. {
+        let folder = match number {
+            1 => parent.join(name),
+            _ => parent.join(format!("{name}.{number}")),
+        };
+        fs::create_dir_all(&folder)
+            .with_context(|| format!("creating the log folder {}", folder.display()))?;
+        let lock = folder.join("lock");
+        let file = File::create(&lock).with_context(|| format!("creating {}", lock.display()))?;
+        match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => return Ok((folder, file)),
+            Err(Errno::WOULDBLOCK) => {}
+            Err(error) => {
+                return Err(error).with_context(|| format!("locking {}", lock.display()));
+            }
+        }
+    }
+    bail!("no log folder is free in {}", parent.display())
 }
 
 /// Starts the model and waits until it serves `socket`.
@@ -229,7 +253,9 @@ impl Boot<'_> {
         let status = self.qemu.finish(POWER_OFF_LIMIT)?;
         let model_died = match &mut self.model {
             // It ends by itself when QEMU goes away, with success.
-            Some(model) => model.finish(Duration::from_secs(5))?.filter(|status| !status.success()),
+            Some(model) => model
+                .finish(Duration::from_secs(5))?
+                .filter(|status| !status.success()),
             None => None,
         };
         // The last lines, of the console too, which ends with QEMU.

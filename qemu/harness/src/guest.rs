@@ -8,7 +8,7 @@ use anyhow::{ensure, Context, Result};
 
 use crate::initramfs::Archive;
 use crate::kmod;
-use crate::plan::{Content, Plan};
+use crate::plan::Plan;
 use crate::settings::{Driver, Settings};
 
 /// Where drivers look for the firmware of a Mali-G610.
@@ -30,6 +30,11 @@ pub(crate) fn write_initramfs(settings: &Settings, plan: &Plan, path: &Path) -> 
         0o644,
         include_bytes!("../guest/guest.sh"),
     )?;
+    archive.file(
+        "/lib/magni/tests.sh",
+        0o644,
+        include_bytes!("../guest/tests.sh"),
+    )?;
     archive.file("/lib/magni/plan.sh", 0o644, plan.script().as_bytes())?;
     let name = plan.driver.name();
     let environment = format!("MODULE={name}\nPLATFORM_DRIVER={name}\nFIRMWARE={FIRMWARE}\n");
@@ -48,11 +53,8 @@ pub(crate) fn write_initramfs(settings: &Settings, plan: &Plan, path: &Path) -> 
             archive.copy(&format!("/bin/{name}"), 0o755, &program)?;
         }
     }
-    for (path, mode, content) in &plan.files {
-        match content {
-            Content::File(source) => archive.copy(path, *mode, source)?,
-            Content::Bytes(bytes) => archive.file(path, *mode, bytes)?,
-        }
+    for (path, content) in &plan.files {
+        archive.file(path, 0o644, content)?;
     }
     archive.finish()
 }
@@ -62,8 +64,9 @@ fn add_modules(settings: &Settings, driver: Driver, archive: &mut Archive) -> Re
     let tree = kmod::Tree::new(&settings.modules_dir())?;
     let module = match driver {
         Driver::Panthor => tree.load("panthor")?,
-        Driver::Magni => kmod::load(&settings.module)
-            .context("the driver has not been built: run make")?,
+        Driver::Magni => {
+            kmod::load(&settings.module).context("the driver has not been built: run make")?
+        }
     };
     for (number, dependency) in tree.dependencies(&module)?.iter().enumerate() {
         archive.file(

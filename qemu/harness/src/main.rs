@@ -18,6 +18,7 @@ mod plan;
 mod report;
 mod settings;
 mod splat;
+mod suite;
 mod ui;
 
 use std::process::ExitCode;
@@ -62,6 +63,14 @@ enum Command {
         #[arg(long, env = "DRIVER", default_value = "magni")]
         driver: Driver,
     },
+    /// Run the test suite.
+    Test {
+        /// Only tests whose name contains one of these words.
+        filters: Vec<String>,
+        /// Only print the names of the tests.
+        #[arg(long)]
+        list: bool,
+    },
 }
 
 fn main() -> ExitCode {
@@ -84,15 +93,12 @@ fn run(arguments: Arguments) -> Result<bool> {
             limit,
             program,
         } => {
-            let mut plan = Plan::new(format!("run-{driver}"), driver).then(if settings.no_gpu {
-                vec![]
+            let plan = Plan::new(format!("run-{driver}"), driver);
+            let mut plan = if settings.no_gpu {
+                plan
             } else {
-                vec![
-                    Step::new("connect-interrupts", "connect_interrupts", 60),
-                    Step::new("load-modules", "load_modules", 120),
-                    Step::new("load-driver", "load_driver", 120),
-                ]
-            });
+                plan.with_driver()
+            };
             plan.device_tree = device_tree;
             let plan = plan.then([Step::new("program", &program, limit)]);
             let ui = Ui::new(&format!("{driver}"), true);
@@ -103,11 +109,7 @@ fn run(arguments: Arguments) -> Result<bool> {
         Command::Shell { driver } => {
             let mut plan = Plan::new(format!("shell-{driver}"), driver);
             if !settings.no_gpu {
-                plan = plan.then([
-                    Step::new("connect-interrupts", "connect_interrupts", 60),
-                    Step::new("load-modules", "load_modules", 120),
-                    Step::new("load-driver", "load_driver", 120),
-                ]);
+                plan = plan.with_driver();
             }
             plan.interactive = true;
             let outcome = boot::run(&settings, &plan, &Ui::hidden())?;
@@ -115,6 +117,15 @@ fn run(arguments: Arguments) -> Result<bool> {
                 eprintln!("{problem}");
             }
             Ok(true)
+        }
+        Command::Test { filters, list } => {
+            let groups = suite::all(&settings)?;
+            if list {
+                suite::list(groups, &filters)?;
+                Ok(true)
+            } else {
+                suite::run(&settings, groups, &filters)
+            }
         }
     }
 }

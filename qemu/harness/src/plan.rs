@@ -2,7 +2,6 @@
 
 //! What a boot shall do: the steps the guest runs, and the files it needs for them.
 
-use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::device_tree::Variant;
@@ -17,6 +16,8 @@ pub(crate) struct Step {
     pub(crate) command: String,
     /// The guest kills the command after this time.
     pub(crate) limit: Duration,
+    /// Without its success the rest of the plan makes no sense.
+    pub(crate) required: bool,
 }
 
 impl Step {
@@ -26,17 +27,17 @@ impl Step {
             name: name.to_owned(),
             command: command.to_owned(),
             limit: Duration::from_secs(seconds),
+            required: false,
         }
     }
-}
 
-/// What a file in the guest is made of.
-#[derive(Clone, Debug)]
-pub(crate) enum Content {
-    /// A copy of a file of this machine.
-    File(PathBuf),
-    /// These bytes.
-    Bytes(Vec<u8>),
+    /// The same step, which ends the plan when it fails.
+    pub(crate) fn required(self) -> Self {
+        Self {
+            required: true,
+            ..self
+        }
+    }
 }
 
 /// A whole boot.
@@ -50,8 +51,8 @@ pub(crate) struct Plan {
     pub(crate) device_tree: Variant,
     /// Further arguments for the model.
     pub(crate) model_args: Vec<String>,
-    /// Files beside the fixed ones: path in the guest, mode, content.
-    pub(crate) files: Vec<(String, u32, Content)>,
+    /// Files beside the fixed ones: path in the guest, content.
+    pub(crate) files: Vec<(String, Vec<u8>)>,
     /// What the guest does, in order.
     pub(crate) steps: Vec<Step>,
     /// A person uses the guest's console: the boot has no time limit and no steps of its own.
@@ -72,33 +73,37 @@ impl Plan {
         }
     }
 
+    /// Adds what every boot with a GPU begins with, up to the loaded modules.
+    pub(crate) fn prepared(self) -> Self {
+        self.then([
+            Step::new("connect-interrupts", "connect_interrupts", 60).required(),
+            Step::new("load-modules", "load_modules", 120).required(),
+        ])
+    }
+
+    /// The same, and the driver, which must bind.
+    pub(crate) fn with_driver(self) -> Self {
+        self.prepared()
+            .then([Step::new("load-driver", "load_driver", 120).required()])
+    }
+
     /// Adds steps at the end.
     pub(crate) fn then(mut self, steps: impl IntoIterator<Item = Step>) -> Self {
         self.steps.extend(steps);
         self
     }
 
-    /// Adds the program `source` of this machine as `/bin/<name>`.
-    pub(crate) fn program(mut self, name: &str, source: PathBuf) -> Self {
-        self.files
-            .push((format!("/bin/{name}"), 0o755, Content::File(source)));
-        self
-    }
-
     /// The shell text of the plan, which the guest's init reads.
     pub(crate) fn script(&self) -> String {
-        let mut text: String = self
-            .steps
-            .iter()
-            .map(|step| {
-                format!(
-                    "step {} {} {}\n",
-                    quote(&step.name),
-                    step.limit.as_secs(),
-                    quote(&step.command)
-                )
-            })
-            .collect();
+        let mut text = String::new();
+        for step in &self.steps {
+            let kind = if step.required { "need" } else { "step" };
+            let (name, command) = (quote(&step.name), quote(&step.command));
+            text.push_str(&format!(
+                "{kind} {name} {} {command}\n",
+                step.limit.as_secs()
+            ));
+        }
         if self.interactive {
             text.push_str("shell\n");
         }

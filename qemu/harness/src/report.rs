@@ -12,7 +12,7 @@ use anyhow::Result;
 use crate::boot::Log;
 use crate::machine::{Event, Source};
 use crate::plan::{Plan, Step};
-use crate::splat::Watch;
+use crate::splat::{KernelWatch, ModelWatch};
 
 /// What a line of the guest or of the kernel's log means when it is a mark.
 #[derive(Debug, PartialEq, Eq)]
@@ -93,8 +93,8 @@ pub(crate) struct Recorder {
     running: Option<(String, Instant)>,
     /// The step that runs, by the marks in the kernel's log, which lags behind.
     kernel_step: Option<String>,
-    kernel: Watch,
-    model: Watch,
+    kernel: KernelWatch,
+    model: ModelWatch,
     last: BTreeMap<&'static str, String>,
     done: bool,
 }
@@ -127,8 +127,8 @@ impl Recorder {
             ],
             running: None,
             kernel_step: None,
-            kernel: Watch::default(),
-            model: Watch::default(),
+            kernel: KernelWatch::default(),
+            model: ModelWatch::default(),
             last: BTreeMap::new(),
             done: false,
         })
@@ -161,7 +161,7 @@ impl Recorder {
             }
             Source::Guest => Ok(self.guest_line(line)),
             Source::Model => {
-                self.model.model_line(line);
+                self.model.line(line);
                 if self.running.is_none() {
                     self.settle_model(None);
                 }
@@ -183,7 +183,7 @@ impl Recorder {
             }
             Some(_) => {}
             None => {
-                self.kernel.kernel_line(line);
+                self.kernel.line(line);
                 if let Some(step) = self
                     .kernel_step
                     .as_ref()
@@ -312,12 +312,8 @@ impl Recorder {
     }
 
     /// The outcome.
-    ///
-    /// # Errors
-    ///
-    /// None at present; the logs are written as they come.
-    pub(crate) fn finish(self) -> Result<Outcome> {
-        Ok(self.outcome)
+    pub(crate) fn finish(self) -> Outcome {
+        self.outcome
     }
 }
 
@@ -352,10 +348,8 @@ mod tests {
 
     #[test]
     fn a_splat_fails_the_step_it_came_from_only() -> Result<()> {
-        let plan = Plan::new("x", Driver::Magni).then([
-            Step::new("one", "true", 1),
-            Step::new("two", "true", 1),
-        ]);
+        let plan = Plan::new("x", Driver::Magni)
+            .then([Step::new("one", "true", 1), Step::new("two", "true", 1)]);
         let dir = tempfile::tempdir()?;
         let mut recorder = Recorder::new(&plan, dir.path())?;
         for (source, text) in [
@@ -375,7 +369,7 @@ mod tests {
             recorder.event(&line(source, text))?;
         }
         recorder.ended(Some(ExitStatus::default()), None);
-        let outcome = recorder.finish()?;
+        let outcome = recorder.finish();
         assert_eq!(outcome.release.as_deref(), Some("7.3.4"));
         let step = |name: &str| outcome.steps.get(name).cloned().unwrap_or_default();
         assert_eq!(step("one").output, ["hello"]);
@@ -393,7 +387,7 @@ mod tests {
         let mut recorder = Recorder::new(&plan, dir.path())?;
         recorder.event(&line(Source::Guest, "@magni begin one"))?;
         recorder.ended(Some(ExitStatus::default()), None);
-        let outcome = recorder.finish()?;
+        let outcome = recorder.finish();
         assert_eq!(outcome.problems.len(), 1);
         assert!(!outcome.passed());
         Ok(())

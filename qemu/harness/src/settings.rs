@@ -57,7 +57,12 @@ pub(crate) struct Settings {
     #[arg(long, default_value = "build/log")]
     pub(crate) logs: PathBuf,
     /// Further arguments for `mali-csf`, separated by spaces.
-    #[arg(long, env = "MODEL_ARGS", default_value = "", allow_hyphen_values = true)]
+    #[arg(
+        long,
+        env = "MODEL_ARGS",
+        default_value = "",
+        allow_hyphen_values = true
+    )]
     pub(crate) model_args: String,
     /// Boot without the emulated GPU.
     #[arg(long)]

@@ -51,8 +51,10 @@ const KERNEL: &[&str] = &[
     "Call trace:",
 ];
 
-/// Start of a misuse report on the model's standard error.
-const MISUSE: &str = "MISUSE";
+/// What the model's report of misuse contains; register accesses come before and after it.
+const MISUSE: &str = "mali-csf: MISUSE:";
+/// What each of those accesses starts with.
+const AROUND: &str = "mali-csf:   ";
 
 /// Lines of a splat that are kept, its first one included.
 const KEEP: usize = 40;
@@ -68,42 +70,58 @@ impl Splat {
     }
 }
 
-/// Collects the problems of one log, line by line.
+/// Collects the problems of the kernel's log, line by line.
 #[derive(Default)]
-pub(crate) struct Watch {
+pub(crate) struct KernelWatch {
     open: Option<Splat>,
     found: Vec<Splat>,
 }
 
-impl Watch {
-    /// Looks at the next line of the kernel's console; true when a new problem begins with it.
-    pub(crate) fn kernel_line(&mut self, line: &str) -> bool {
-        self.line(line, KERNEL.iter().any(|word| line.contains(word)))
-    }
-
-    /// Looks at the next line of the model; true when a new problem begins with it.
-    pub(crate) fn model_line(&mut self, line: &str) -> bool {
-        self.line(line, line.contains(MISUSE))
-    }
-
-    fn line(&mut self, line: &str, bad: bool) -> bool {
+impl KernelWatch {
+    /// Looks at the next line.
+    pub(crate) fn line(&mut self, line: &str) {
         if let Some(open) = &mut self.open {
             open.0.push(line.to_owned());
-            let ends = line.contains("---[ end trace") || open.0.len() >= KEEP;
-            if ends {
+            if line.contains("---[ end trace") || open.0.len() >= KEEP {
                 self.found.extend(self.open.take());
             }
-            return false;
-        }
-        if bad {
+        } else if KERNEL.iter().any(|word| line.contains(word)) {
             self.open = Some(Splat(vec![line.to_owned()]));
         }
-        bad
     }
 
     /// Takes what was found so far.
     pub(crate) fn take(&mut self) -> Vec<Splat> {
         self.found.extend(self.open.take());
+        std::mem::take(&mut self.found)
+    }
+}
+
+/// Collects the reports of misuse in the model's output, line by line.
+#[derive(Default)]
+pub(crate) struct ModelWatch {
+    before: Vec<String>,
+    found: Vec<Splat>,
+}
+
+impl ModelWatch {
+    /// Looks at the next line.
+    pub(crate) fn line(&mut self, line: &str) {
+        if line.contains(MISUSE) {
+            let mut lines = std::mem::take(&mut self.before);
+            lines.push(line.to_owned());
+            self.found.push(Splat(lines));
+        } else if !line.starts_with(AROUND) {
+            self.before.clear();
+        } else if line.contains(" before ") {
+            self.before.push(line.to_owned());
+        } else if let Some(last) = self.found.last_mut() {
+            last.0.push(line.to_owned());
+        }
+    }
+
+    /// Takes what was found so far.
+    pub(crate) fn take(&mut self) -> Vec<Splat> {
         std::mem::take(&mut self.found)
     }
 }
@@ -114,34 +132,48 @@ mod tests {
 
     #[test]
     fn a_quiet_log_has_no_problem() {
-        let mut watch = Watch::default();
+        let mut watch = KernelWatch::default();
         for line in [
             "[    0.1] Booting Linux on physical CPU 0x0",
             "[    0.2] panthor 10000000.gpu: [drm] Mali-G610 id 0xa867",
         ] {
-            assert!(!watch.kernel_line(line));
+            watch.line(line);
         }
         assert!(watch.take().is_empty());
     }
 
     #[test]
     fn a_warning_is_one_problem_with_its_trace() {
-        let mut watch = Watch::default();
-        assert!(watch.kernel_line("[ 1.0] WARNING: CPU: 0 PID: 1 at x.c:1 f+0x0/0x4"));
-        assert!(!watch.kernel_line("[ 1.0] Call trace:"));
-        assert!(!watch.kernel_line("[ 1.0] ---[ end trace 0000000000000000 ]---"));
-        assert!(!watch.kernel_line("[ 1.1] all is well again"));
-        assert!(watch.kernel_line("[ 1.2] refcount_t: underflow; use-after-free."));
+        let mut watch = KernelWatch::default();
+        for line in [
+            "[ 1.0] WARNING: CPU: 0 PID: 1 at x.c:1 f+0x0/0x4",
+            "[ 1.0] Call trace:",
+            "[ 1.0] ---[ end trace 0000000000000000 ]---",
+            "[ 1.1] all is well again",
+            "[ 1.2] refcount_t: underflow; use-after-free.",
+        ] {
+            watch.line(line);
+        }
         let found = watch.take();
         assert_eq!(found.len(), 2);
         assert_eq!(found.first().map(|splat| splat.0.len()), Some(3));
     }
 
     #[test]
-    fn misuse_is_a_problem() {
-        let mut watch = Watch::default();
-        assert!(!watch.model_line("serving"));
-        assert!(watch.model_line("MISUSE: write to a powered-off block"));
-        assert_eq!(watch.take().len(), 1);
+    fn misuse_is_a_problem_with_the_accesses_around_it() {
+        let mut watch = ModelWatch::default();
+        for line in [
+            "mali-csf:   before  1.0 OLD -> 0x0",
+            "serving",
+            "mali-csf:   before  1.0 GPU_CMD <- 0x1",
+            "mali-csf: MISUSE: write to a powered-off block",
+            "mali-csf:   after   1.1 GPU_CMD <- 0x2",
+            "bye",
+        ] {
+            watch.line(line);
+        }
+        let found = watch.take();
+        assert_eq!(found.len(), 1);
+        assert_eq!(found.first().map(|splat| splat.0.len()), Some(3));
     }
 }

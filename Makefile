@@ -1,0 +1,65 @@
+# SPDX-License-Identifier: GPL-2.0 OR MIT
+#
+# What a person can do here: `make help`.
+
+DRIVER ?= magni
+export DRIVER
+
+.DEFAULT_GOAL := all
+-include rust/build.mk
+
+.PHONY: all
+all: module
+
+.PHONY: help
+help:
+	@echo 'make                     build magni.ko for the stock kernel: build/module/magni.ko'
+	@echo 'make KDIR=FOLDER         the same for another kernel: a tree or installed headers, with Rust'
+	@echo 'make run                 boot the stock kernel on an emulated GPU, load Magni, run smoke'
+	@echo 'make run PROGRAM="..."   run another shell command there: stress, conformance, ls /sys ...'
+	@echo 'make shell               the same guest with a shell instead of a program'
+	@echo 'make test                every test; the last line says how many passed and failed'
+	@echo 'make test FILTER=WORD    the boot tests whose name contains WORD'
+	@echo 'make lint                rustfmt and clippy, warnings denied'
+	@echo 'make setup               make what building and testing needs, in the cache folder'
+	@echo 'make setup UPDATE=1      the same, for the newest stock kernel of today'
+	@echo 'make clean               remove what was built here; the cache stays'
+	@echo
+	@echo 'DRIVER=panthor           run, shell: use the stock C driver instead of Magni'
+	@echo 'MODEL_ARGS="..."         run, shell: further arguments for the emulated GPU; see build/bin/mali-csf --help'
+	@echo 'MAGNI_CACHE=FOLDER       where toolchain and kernel are kept (default: ~/.cache/magni)'
+	@echo 'MAGNI_MIRROR=ADDRESS     Debian mirror (default: the one in this machine'\''s apt configuration)'
+
+.PHONY: setup
+setup:
+	@scripts/setup $(if $(UPDATE),--update)
+
+.PHONY: programs
+programs:
+	@scripts/build-programs
+
+# The stock driver needs no module of ours.
+driver-under-test := $(if $(filter panthor,$(DRIVER)),,module)
+
+PROGRAM ?= smoke
+
+.PHONY: run
+run: $(driver-under-test) programs
+	@scripts/harness run '$(subst ','\'',$(PROGRAM))'
+
+.PHONY: shell
+shell: $(driver-under-test) programs
+	@scripts/harness shell
+
+.PHONY: test
+test:
+	@scripts/test '$(FILTER)'
+
+.PHONY: lint lint-programs
+lint: lint-module lint-programs
+lint-programs:
+	@scripts/lint-programs
+
+.PHONY: clean
+clean:
+	rm -rf build

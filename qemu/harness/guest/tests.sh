@@ -1,0 +1,140 @@
+# SPDX-License-Identifier: GPL-2.0 OR MIT
+#
+# Test steps that are commands on the driver rather than programs.  Busybox sh;
+# guest.sh includes it.
+
+DEVICE=$(basename "$GPU")
+PLATFORM=/sys/bus/platform/drivers/$PLATFORM_DRIVER
+
+unload() { rmmod "$MODULE"; }
+bind() { echo "$DEVICE" >"$PLATFORM/bind"; }
+unbind() { echo "$DEVICE" >"$PLATFORM/unbind"; }
+
+# must_bind: bind the driver, with its DRM node.
+must_bind() {
+    bind || fail "$PLATFORM_DRIVER does not bind"
+    bound || fail "$PLATFORM_DRIVER is not bound after a bind without error"
+    node >/dev/null || fail "there is no DRM render node after bind"
+}
+
+# must_unbind: unbind the driver; its DRM node goes.
+must_unbind() {
+    unbind || fail "$PLATFORM_DRIVER does not unbind"
+    bound && fail "$PLATFORM_DRIVER is still bound after an unbind without error"
+    node >/dev/null && fail "the DRM node is still there after unbind"
+    return 0
+}
+
+# used: memory in use that no cache can give back, in KiB.
+used() {
+    sync
+    echo 3 >/proc/sys/vm/drop_caches
+    awk '/^(MemTotal|MemFree|Buffers|Cached|SReclaimable):/ { kib[$1] = $2 }
+        END { print kib["MemTotal:"] - kib["MemFree:"] - kib["Buffers:"] - kib["Cached:"] - kib["SReclaimable:"] }' /proc/meminfo
+}
+
+# no_leak ROUNDS KIB COMMAND: run COMMAND so often; memory in use grows by less than KIB per round.
+no_leak() {
+    local rounds=$1 limit=$2 i before after
+    shift 2
+    # The first rounds fill pools that are kept.
+    for i in 1 2 3 4 5; do "$@"; done
+    before=$(used)
+    for i in $(seq "$rounds"); do "$@"; done
+    after=$(used)
+    echo "$rounds rounds: $((after - before)) KiB more in use"
+    [ $((after - before)) -lt $((rounds * limit)) ] ||
+        fail "memory in use grew from $before to $after KiB over $rounds rounds: more than $limit KiB each"
+}
+
+load_unload_once() {
+    unload || fail "rmmod $MODULE"
+    load_driver
+}
+
+bind_unbind_once() {
+    must_unbind
+    must_bind
+}
+
+# taint: nothing but "out of tree" (12) and "unsigned" (13), and these only for a module of ours.
+taint() {
+    local allowed=0
+    [ "$MODULE" = magni ] && allowed=$((1 << 12 | 1 << 13))
+    read -r flags </proc/sys/kernel/tainted
+    echo "taint flags: $flags"
+    [ $((flags & ~allowed)) = 0 ] || fail "the kernel is tainted: $flags, allowed are $allowed"
+}
+
+# busy_while_open: rmmod is refused while a file of the device is open.
+busy_while_open() {
+    exec 3<>"$(node)" || fail "opening the render node"
+    unload 2>/tmp/rmmod && fail "rmmod succeeded with an open file"
+    cat /tmp/rmmod
+    grep -qi 'temporarily unavailable\|busy\|in use' /tmp/rmmod || fail "rmmod does not say that the module is in use"
+    exec 3>&-
+    bound || fail "the refused rmmod has unbound the driver"
+}
+
+# unbind_with_file_open: the device goes under an open file, comes back, and works.
+unbind_with_file_open() {
+    exec 3<>"$(node)" || fail "opening the render node"
+    must_unbind
+    must_bind
+    exec 3>&-
+    smoke || fail "smoke after the device came back"
+}
+
+# interrupts: how often the GPU has raised its job interrupt.
+job_interrupts() { awk '/-job|10000000.gpu/ { for (i = 2; i <= 3; i++) n += $i } END { print n + 0 }' /proc/interrupts; }
+
+# unbind_with_jobs_running: the device goes while jobs run; their process ends, and the device works when it is back.
+unbind_with_jobs_running() {
+    local before tries=0
+    before=$(job_interrupts)
+    stress --jobs 1000000 >/tmp/stress.log 2>&1 &
+    local pid=$!
+    until [ $(($(job_interrupts) - before)) -ge 100 ]; do
+        tries=$((tries + 1))
+        kill -0 "$pid" 2>/dev/null || { cat /tmp/stress.log; fail "stress ended before the device was unbound"; }
+        [ "$tries" -lt 600 ] || fail "no jobs run"
+        usleep 100000
+    done
+    must_unbind
+    wait "$pid"
+    local status=$?
+    tail -n 5 /tmp/stress.log
+    [ "$status" != 0 ] || fail "stress says that all jobs passed, but the device went away"
+    must_bind
+    smoke || fail "smoke after the device came back"
+}
+
+# bad_firmware FILE: probe is refused with this firmware, and works when it is put right.
+bad_firmware() {
+    if [ "$1" = missing ]; then
+        rm "$FIRMWARE"
+    else
+        cp "/lib/magni/firmware/$1" "$FIRMWARE"
+    fi
+    bind 2>&1 && { cp /lib/magni/firmware/good "$FIRMWARE"; fail "the driver binds with this firmware"; }
+    bound && fail "the driver is bound after a bind that failed"
+    echo "<6>@test put right" >/dev/kmsg
+    cp /lib/magni/firmware/good "$FIRMWARE"
+    must_bind
+    must_unbind
+}
+
+# bad_firmware_once FILE: a probe that fails, for leak tests.
+bad_firmware_once() {
+    cp "/lib/magni/firmware/$1" "$FIRMWARE"
+    bind 2>/dev/null && fail "the driver binds with firmware $1"
+    return 0
+}
+
+# not_bound: the module loads, but does not bind to the device in /sys whose name holds "gpu".
+not_bound() {
+    insmod "$MODULES/$MODULE.ko" || fail "insmod $MODULE.ko"
+    ls -d "$PLATFORM"/*gpu* 2>/dev/null && fail "the driver has bound"
+    ls -d /dev/dri/renderD* 2>/dev/null && fail "there is a DRM node"
+    unload || fail "rmmod $MODULE"
+}

@@ -1,0 +1,229 @@
+// SPDX-License-Identifier: GPL-2.0 OR MIT
+
+//! The test suite: groups of cases, each group one boot.
+//!
+//! The stock C driver goes first: it shows that the emulated GPU and the tests
+//! themselves are right. What Magni cannot do yet is in the list all the same,
+//! and fails.
+
+mod groups;
+mod run;
+
+pub(crate) use groups::all;
+pub(crate) use run::{list, run};
+
+use crate::plan::Plan;
+use crate::report::StepOutcome;
+
+/// What makes a case pass.
+#[derive(Clone, Debug)]
+enum Check {
+    /// Its step exits with 0 and leaves no problem in the logs.
+    Step,
+    /// The same, and the part of this name passed in the step's test output.
+    Part(String),
+    /// The same, and the driver says in exactly one line what is wrong: it holds these words.
+    OneLine(Vec<&'static str>),
+    /// The boot comes up, nothing goes wrong between steps, and it powers off.
+    Boot,
+}
+
+/// One thing that is tested.
+#[derive(Clone, Debug)]
+struct Case {
+    /// Name in the suite: driver, group, name.
+    name: String,
+    /// The step of the boot that it looks at.
+    step: String,
+    check: Check,
+}
+
+/// A boot and the cases that look at it.
+#[derive(Clone, Debug)]
+pub(crate) struct Group {
+    plan: Plan,
+    cases: Vec<Case>,
+}
+
+/// Outcome of one test in the output of a program that uses the usual test format.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum PartOutcome {
+    Passed,
+    Failed,
+    Ignored,
+}
+
+/// Looks for the line `test NAME ... ok` in a step's output.
+fn part_outcome(outcome: &StepOutcome, name: &str) -> Option<PartOutcome> {
+    outcome.output.iter().find_map(|line| {
+        let rest = line
+            .strip_prefix("test ")?
+            .trim_start()
+            .strip_prefix(name)?;
+        match rest.trim_start().strip_prefix("... ")?.trim() {
+            "ok" => Some(PartOutcome::Passed),
+            "ignored" => Some(PartOutcome::Ignored),
+            _ => Some(PartOutcome::Failed),
+        }
+    })
+}
+
+/// What a test program said about its failed test `name`.
+fn part_message(outcome: &StepOutcome, name: &str) -> Vec<String> {
+    let head = format!("---- {name} ----");
+    outcome
+        .output
+        .iter()
+        .skip_while(|line| **line != head)
+        .skip(1)
+        .take_while(|line| !line.starts_with("---- ") && !line.starts_with("failures:"))
+        .filter(|line| !line.is_empty())
+        .cloned()
+        .collect()
+}
+
+/// The driver's own lines about what is wrong, before the step put it right.
+fn complaints<'a>(outcome: &'a StepOutcome, driver: &str) -> Vec<&'a str> {
+    let prefix = format!("{driver} 10000000.gpu: ");
+    outcome
+        .kernel
+        .iter()
+        .take_while(|line| !line.contains("@test put right"))
+        .filter(|line| line.contains(&prefix) || line.contains(&format!("{driver} gpu: ")))
+        // What the kernel says by itself about any driver.
+        .filter(|line| {
+            !line.contains("Direct firmware load for") && !line.contains("probe with driver")
+        })
+        .map(String::as_str)
+        .collect()
+}
+
+impl Case {
+    /// Why the case fails; `None` when it passes.
+    fn failure(&self, group: &Group, outcome: &crate::report::Outcome) -> Option<String> {
+        if let Check::Boot = self.check {
+            let mut problems = outcome.problems.clone();
+            problems.extend(
+                group
+                    .plan
+                    .steps
+                    .iter()
+                    .filter(|step| step.required)
+                    .filter_map(|step| {
+                        let result = outcome.steps.get(&step.name)?;
+                        (!result.passed()).then(|| format!("{}: {}", step.name, why(result)))
+                    }),
+            );
+            return (!problems.is_empty()).then(|| problems.join("\n"));
+        }
+        let Some(result) = outcome.steps.get(&self.step) else {
+            return Some("the step is not in the boot's plan".to_owned());
+        };
+        match &self.check {
+            Check::Part(name) => match part_outcome(result, name) {
+                Some(PartOutcome::Passed) => None,
+                Some(PartOutcome::Failed) => Some(part_message(result, name).join("\n")),
+                Some(PartOutcome::Ignored) => Some("the program skipped it".to_owned()),
+                None => Some(format!("it did not run: {}", why(result))),
+            },
+            Check::OneLine(words) if result.passed() => {
+                let lines = complaints(result, group.plan.driver.name());
+                let right = |line: &&&str| words.iter().all(|word| line.contains(word));
+                match (lines.len(), lines.iter().find(right)) {
+                    (1, Some(_)) => None,
+                    (1, None) => Some(format!(
+                        "the line lacks one of {words:?}: {}",
+                        lines.join("")
+                    )),
+                    (count, _) => Some(format!(
+                        "{count} lines instead of one say what is wrong:\n{}",
+                        lines.join("\n")
+                    )),
+                }
+            }
+            Check::Step | Check::OneLine(_) | Check::Boot => {
+                (!result.passed()).then(|| why(result))
+            }
+        }
+    }
+}
+
+/// Why a step did not pass: its problems, or the ends of its output and of the kernel's.
+fn why(result: &StepOutcome) -> String {
+    const LINES: usize = 12;
+    let tail = |lines: &[String]| {
+        let skip = lines.len().saturating_sub(LINES);
+        lines
+            .iter()
+            .skip(skip)
+            .cloned()
+            .collect::<Vec<_>>()
+            .join("\n")
+    };
+    if !result.problems.is_empty() {
+        return result.problems.join("\n");
+    }
+    match result.status {
+        None if result.output.is_empty() => "it was not reached".to_owned(),
+        None => format!("it did not end\n{}", tail(&result.output)),
+        Some(status) => format!(
+            "exit status {status}\n{}\n{}",
+            tail(&result.output),
+            tail(&result.kernel)
+        ),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn outcome(output: &[&str], kernel: &[&str]) -> StepOutcome {
+        StepOutcome {
+            status: Some(0),
+            output: output.iter().map(|&line| line.to_owned()).collect(),
+            kernel: kernel.iter().map(|&line| line.to_owned()).collect(),
+            ..StepOutcome::default()
+        }
+    }
+
+    #[test]
+    fn parts_are_found_by_their_whole_name() {
+        let outcome = outcome(
+            &[
+                "test vm::create   ... ok",
+                "test vm::create_bad ... FAILED",
+                "---- vm::create_bad ----",
+                "no errno",
+                "",
+                "failures:",
+            ],
+            &[],
+        );
+        assert_eq!(
+            part_outcome(&outcome, "vm::create"),
+            Some(PartOutcome::Passed)
+        );
+        assert_eq!(
+            part_outcome(&outcome, "vm::create_bad"),
+            Some(PartOutcome::Failed)
+        );
+        assert_eq!(part_outcome(&outcome, "vm"), None);
+        assert_eq!(part_message(&outcome, "vm::create_bad"), ["no errno"]);
+    }
+
+    #[test]
+    fn only_the_drivers_own_lines_count() {
+        let outcome = outcome(
+            &[],
+            &[
+                "[ 1] magni 10000000.gpu: Direct firmware load for x failed with error -2",
+                "[ 1] magni 10000000.gpu: firmware x: not found, install y",
+                "[ 1] magni 10000000.gpu: probe with driver magni failed with error -2",
+                "[ 1] @test put right",
+                "[ 1] magni 10000000.gpu: Mali-G610",
+            ],
+        );
+        assert_eq!(complaints(&outcome, "magni").len(), 1);
+    }
+}

@@ -1,0 +1,107 @@
+// SPDX-License-Identifier: GPL-2.0 OR MIT
+
+//! Runs groups and prints what came out.
+
+use std::fmt::Write as _;
+use std::fs;
+use std::time::Instant;
+
+use anyhow::{ensure, Context, Result};
+
+use super::{Case, Group};
+use crate::boot;
+use crate::report::Outcome;
+use crate::settings::Settings;
+use crate::ui::Ui;
+
+/// Keeps the cases whose name contains one of `filters`; all of them without a filter.
+fn select(groups: Vec<Group>, filters: &[String]) -> Vec<Group> {
+    let wanted = |case: &Case| {
+        filters.is_empty()
+            || filters
+                .iter()
+                .any(|filter| case.name.contains(filter.as_str()))
+    };
+    groups
+        .into_iter()
+        .filter_map(|mut group| {
+            group.cases.retain(wanted);
+            let cases = &group.cases;
+            group
+                .plan
+                .steps
+                .retain(|step| step.required || cases.iter().any(|case| case.step == step.name));
+            (!group.cases.is_empty()).then_some(group)
+        })
+        .collect()
+}
+
+/// Prints the names of the cases.
+///
+/// # Errors
+///
+/// When the filters leave no case.
+pub(crate) fn list(groups: Vec<Group>, filters: &[String]) -> Result<()> {
+    let groups = select(groups, filters);
+    ensure!(!groups.is_empty(), "no test's name contains {filters:?}");
+    for case in groups.iter().flat_map(|group| &group.cases) {
+        println!("{}", case.name);
+    }
+    Ok(())
+}
+
+/// Runs the selected cases, prints each with its outcome, and writes a summary to the logs.
+///
+/// # Errors
+///
+/// When the filters leave no case, or the summary cannot be written.
+pub(crate) fn run(settings: &Settings, groups: Vec<Group>, filters: &[String]) -> Result<bool> {
+    let groups = select(groups, filters);
+    ensure!(!groups.is_empty(), "no test's name contains {filters:?}");
+    let (mut passed, mut failed) = (0_usize, 0_usize);
+    let mut summary = String::new();
+    for group in &groups {
+        let start = Instant::now();
+        let ui = Ui::new(&group.plan.name, false);
+        let outcome = boot::run(settings, &group.plan, &ui);
+        ui.clear();
+        println!(
+            "{}: {:.1} s",
+            group.plan.name,
+            start.elapsed().as_secs_f64()
+        );
+        for case in &group.cases {
+            match judge(group, case, &outcome) {
+                None => {
+                    passed += 1;
+                    println!("  ok      {}", case.name);
+                    writeln!(summary, "ok {}", case.name)?;
+                }
+                Some(reason) => {
+                    failed += 1;
+                    println!("  FAILED  {}", case.name);
+                    for line in reason.lines() {
+                        println!("          {line}");
+                    }
+                    writeln!(summary, "FAILED {}", case.name)?;
+                }
+            }
+        }
+        if let Ok(outcome) = &outcome {
+            if !outcome.passed() {
+                println!("  logs: {}", outcome.logs.display());
+            }
+        }
+    }
+    let path = settings.logs.join("boots.summary");
+    fs::write(&path, summary).with_context(|| format!("writing {}", path.display()))?;
+    println!("boot tests: {passed} passed; {failed} failed");
+    Ok(failed == 0)
+}
+
+fn judge(group: &Group, case: &Case, outcome: &Result<Outcome>) -> Option<String> {
+    match outcome {
+        Ok(outcome) => case.failure(group, outcome),
+        Err(error) => Some(format!("{error:#}")),
+    }
+}
