@@ -4,7 +4,8 @@
 
 use crate::{
     bindings,
-    prelude::*, //
+    prelude::*,
+    ModuleMetadata, //
 };
 
 /// Keeps a module loaded.
@@ -12,18 +13,29 @@ use crate::{
 /// For objects of a module that outlive everything which keeps it loaded otherwise: its devices
 /// and its open files. The last one must be dropped where unloading waits for the code that drops
 /// it, for example in a [`ModuleQueue`](crate::workqueue::ModuleQueue).
-pub struct ModuleRef(&'static ThisModule);
+///
+/// # Invariants
+///
+/// The pointer is that of a module, to which `self` owns a reference, or null.
+pub struct ModuleRef(*mut bindings::module);
+
+// SAFETY: References to modules are counted atomically.
+unsafe impl Send for ModuleRef {}
+// SAFETY: As above.
+unsafe impl Sync for ModuleRef {}
 
 impl ModuleRef {
-    /// Takes a reference.
+    /// Takes a reference to `M`.
     ///
     /// # Errors
     ///
     /// `ENODEV` if the module is being unloaded.
-    pub fn new(module: &'static ThisModule) -> Result<Self> {
+    pub fn new<M: ModuleMetadata>() -> Result<Self> {
+        let module = M::THIS_MODULE.as_ptr();
         // SAFETY: A module that is built in, whose pointer is null, is always there; otherwise
         // the pointer is that of a module whose code runs.
-        if unsafe { bindings::try_module_get(module.as_ptr()) } {
+        if unsafe { bindings::try_module_get(module) } {
+            // INVARIANT: The reference was taken just now.
             Ok(Self(module))
         } else {
             Err(ENODEV)
@@ -33,7 +45,7 @@ impl ModuleRef {
 
 impl Drop for ModuleRef {
     fn drop(&mut self) {
-        // SAFETY: The reference was taken in `new`.
-        unsafe { bindings::module_put(self.0.as_ptr()) };
+        // SAFETY: By the type invariant the reference is ours.
+        unsafe { bindings::module_put(self.0) };
     }
 }
