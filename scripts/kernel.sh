@@ -9,7 +9,7 @@ KERNEL_MAKE=(ARCH=arm64 CROSS_COMPILE=aarch64-linux-gnu- CC=aarch64-linux-gnu-gc
 # find_release: write "RELEASE VERSION" of the newest kernel of the series to $OUT/release.
 find_release() {
     local release version
-    in_root "$ROOT" apt-get update
+    in_root "$ROOT" apt-get update --error-on=any
     release=$(in_root "$ROOT" apt-cache pkgnames "linux-headers-$KERNEL_SERIES." |
         sed -n "s/^linux-headers-\($KERNEL_SERIES\.[0-9]*+deb[0-9]*-$KERNEL_ARCH\)$/\1/p" | sort -V | tail -n 1)
     [ -n "$release" ] || die "no linux-headers-$KERNEL_SERIES.*-$KERNEL_ARCH: no packages found in $SUITE-backports"
@@ -21,7 +21,7 @@ find_release() {
 fetch_kernel() {
     mkdir -p "$OUT/deb"
     cd "$OUT/deb"
-    in_root "$ROOT" apt-get update
+    in_root "$ROOT" apt-get update --error-on=any
     in_root "$ROOT" apt-get -o APT::Sandbox::User=root download \
         "linux-source-$KERNEL_SERIES=$KERNEL_VERSION" \
         "linux-config-$KERNEL_SERIES:$KERNEL_ARCH=$KERNEL_VERSION" \

@@ -32,54 +32,101 @@ need_disk() {
 # hash_of WORDS...: a short key for a cache entry, from everything that goes in.
 hash_of() { printf '%s\0' "$@" | sha256sum | cut -c1-12; }
 
-# stage NAME DIR TITLE COMMAND...: make the cache entry DIR by running COMMAND
-# with $OUT set to an empty folder that becomes DIR when the command succeeds.
+# stage NAME DIR TITLE FUNCTION [ARGUMENT...]: make the cache entry DIR by running FUNCTION,
+# of these scripts, with $OUT set to an empty folder that becomes DIR when it succeeds.
 # Two runs at once: the second waits for the first. Interrupted: starts anew.
 stage() {
-    local name=$1 dir=$2 title=$3 started log tail_pid rc=0
+    local name=$1 dir=$2 title=$3 started=$SECONDS log=$CACHE/log/$1.log lock pid rc=0
     shift 3
     [ -d "$dir" ] && return 0
-    log=$CACHE/log/$name.log
-    (
-        if ! flock -n 9; then
-            say "$title: another run is at it, waiting"
-            flock 9
-        fi
-        [ -d "$dir" ] && exit 0
-        started=$SECONDS
-        OUT=$dir.partial
+    exec {lock}>"$CACHE/.lock-$name"
+    if ! flock -n "$lock"; then
+        say "$title: another run is at it, waiting"
+        flock "$lock"
+    fi
+    if [ ! -d "$dir" ]; then
+        need_privileges
+        export OUT=$dir.partial
         remove_tree "$OUT"
         mkdir -p "$OUT"
         say "$title ..."
-        (
-            while sleep 15; do
-                say "  $((SECONDS - started)) s: $(tail -n 1 "$log" 2>/dev/null | tr -dc '[:print:]' | cut -c1-100)"
-            done
-        ) 9>&- &
-        tail_pid=$!
-        ("$@") 9>&- >"$log" 2>&1 || rc=$?
-        kill "$tail_pid" 2>/dev/null
-        wait "$tail_pid" 2>/dev/null
+        contained "$@" {lock}>&- >"$log" 2>&1 &
+        pid=$!
+        while kill -0 "$pid" 2>/dev/null; do
+            timeout 15 tail -s 0.2 --pid="$pid" -f /dev/null ||
+                say "  $((SECONDS - started)) s: $(tail -n 1 "$log" | tr -dc '[:print:]' | cut -c1-100)"
+        done
+        wait "$pid" || rc=$?
         if [ "$rc" -ne 0 ]; then
-            tail -n 15 "$log" >&2
-            die "$title failed: $(why_failed "$log") (whole log: $log)"
+            die "$title failed: $(why_failed "$log") (log: $log)"
         fi
         mv "$OUT" "$dir"
         say "$title: done in $((SECONDS - started)) s"
-    ) 9>"$CACHE/.lock-$name" || exit 1
+    fi
+    exec {lock}>&-
+}
+
+# contained FUNCTION [ARGUMENT...]: become a fresh shell that runs FUNCTION as root, possibly
+# of a user namespace only. Its processes have a namespace of their own and
+# die with the caller, so that nothing writes to the cache when the lock is gone.
+contained() {
+    local user=()
+    [ "$(id -u)" = 0 ] || user=(unshare --user --map-root-user --map-auto)
+    export KERNEL_RELEASE KERNEL_VERSION KERNEL_FILES KERNEL_DIR
+    exec "${user[@]}" setpriv --pdeathsig KILL unshare --pid --fork --kill-child \
+        bash -euo pipefail -c '
+            scripts=$0
+            . "$scripts/lib.sh"
+            . "$scripts/root.sh"
+            . "$scripts/kernel.sh"
+            "$@"
+        ' "$TOP/scripts" "$@" </dev/null
+}
+
+# need_tools: fail early where a tool of the host is missing.
+need_tools() {
+    local tool package
+    while read -r tool package; do
+        command -v "$tool" >/dev/null || die "$tool is missing: install it with apt-get install $package"
+    done <<end
+mmdebstrap mmdebstrap
+unshare util-linux
+setpriv util-linux
+flock util-linux
+dpkg-deb dpkg
+tar tar
+xz xz-utils
+end
+}
+
+# need_privileges: fail early, with what to do, where no file system can be mounted.
+need_privileges() {
+    local ns=(--mount)
+    [ "$(id -u)" = 0 ] || ns+=(--user --map-root-user --map-auto)
+    unshare "${ns[@]}" true 2>/dev/null && return 0
+    if [ "$(id -u)" = 0 ]; then
+        die "missing privileges: root may not make a mount namespace here; run this where CAP_SYS_ADMIN is given"
+    elif ! command -v newuidmap >/dev/null; then
+        die "missing privileges: run this as root, or install newuidmap with apt-get install uidmap"
+    elif ! grep -q "^\($(id -un)\|$(id -u)\):" /etc/subuid /etc/subgid 2>/dev/null; then
+        die "missing privileges: run this as root, or give $(id -un) a range of ids with usermod --add-subuids 100000-165535 --add-subgids 100000-165535 $(id -un)"
+    else
+        die "missing privileges: run this as root, or allow user namespaces (sysctl kernel.unprivileged_userns_clone=1)"
+    fi
 }
 
 # why_failed LOG: the likely cause in words, from what the tools print.
 why_failed() {
     if grep -qiE 'no space left on device' "$1"; then
         echo "the disk is full: free some space or set MAGNI_CACHE to another disk"
-    elif grep -qiE 'temporary failure (in )?resolving|could not (resolve|connect)|network is unreachable|unable to connect|failed to fetch' "$1"; then
+    elif grep -qiE 'temporary failure (in )?resolving|could not (resolve|connect)|network is unreachable|unable to connect|connection (timed out|refused)|failed to (fetch|download)|unable to fetch' "$1"; then
         echo "a package could not be downloaded: check the network and the mirror (MAGNI_MIRROR)"
     elif grep -qiE 'unable to locate package|has no installation candidate|no packages found' "$1"; then
         echo "a package is missing from the mirror: check that MAGNI_MIRROR carries $SUITE and $SUITE-backports"
     elif grep -qiE 'operation not permitted|newuidmap|permission denied' "$1"; then
         echo "missing privileges: run as root, or allow user namespaces and install uidmap with a subuid range for $(id -un)"
     else
+        tail -n 15 "$1" >&2
         echo "see the lines above"
     fi
 }

@@ -38,6 +38,7 @@ ROOT=$CACHE/root-$(hash_of "$SUITE" "${ROOT_PACKAGES[@]}" "${BACKPORT_PACKAGES[@
 
 ensure_root() {
     [ -d "$ROOT" ] && return 0
+    need_tools
     need_disk 8000
     stage root "$ROOT" "Debian $SUITE root with the toolchain and QEMU" make_root
 }
