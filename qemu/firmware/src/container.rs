@@ -134,7 +134,7 @@ impl Image {
         let mut out = Vec::new();
         let mut word = |value: u32| out.extend_from_slice(&value.to_le_bytes());
         word(MAGIC);
-        word(u32::from(self.minor) | u32::from(self.major) << 8);
+        word(u32::from(self.minor) | (u32::from(self.major) << 8));
         word(self.version_hash);
         word(0);
         word(offset(end));
@@ -144,7 +144,7 @@ impl Image {
         for entry in &self.entries {
             let range = at..at + entry.data().len();
             let length = u8::try_from(entry.encoded_len()).expect("entry of at most 255 bytes");
-            let head = |kind: u8| u32::from(kind) | u32::from(length) << 8;
+            let head = |kind: u8| u32::from(kind) | (u32::from(length) << 8);
             let mut word = |value: u32| out.extend_from_slice(&value.to_le_bytes());
             match entry {
                 Entry::Section(section) => {

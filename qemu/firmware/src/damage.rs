@@ -243,7 +243,7 @@ fn sections(variants: &mut Vec<Variant>) {
         "a section has a flag that no version defines",
         patched(
             data + 4,
-            container::READ | container::WRITE | container::CACHED | 1 << 12,
+            container::READ | container::WRITE | container::CACHED | (1 << 12),
         ),
     ));
     variants.push(parser(
@@ -258,9 +258,9 @@ fn sections(variants: &mut Vec<Variant>) {
         "no-shared",
         "there is no interface section",
         changed(|image| {
-            image
-                .entries
-                .retain(|entry| !matches!(entry, Entry::Section(section) if section.name == "shared"));
+            image.entries.retain(
+                |entry| !matches!(entry, Entry::Section(section) if section.name == "shared"),
+            );
         }),
     ));
     variants.push(parser(
@@ -288,7 +288,7 @@ fn sections(variants: &mut Vec<Variant>) {
 
 fn entries(variants: &mut Vec<Variant>) {
     let code = entry_of("code");
-    let head = |kind: u32, length: u32| kind | length << 8;
+    let head = |kind: u32, length: u32| kind | (length << 8);
     variants.push(parser(
         "entry-length-zero",
         "an entry has length 0",
@@ -321,7 +321,7 @@ fn entries(variants: &mut Vec<Variant>) {
         {
             let (mut bytes, layout) = image().encode_with_layout();
             let last = layout.entries[layout.entries.len() - 2];
-            bytes[last..last + 4].copy_from_slice(&(head(0x2a, 0xfc) | 1 << 31).to_le_bytes());
+            bytes[last..last + 4].copy_from_slice(&(head(0x2a, 0xfc) | (1 << 31)).to_le_bytes());
             bytes
         },
     ));

@@ -143,7 +143,7 @@ mod tests {
         let mut at = 20;
         while at < size {
             let head = word(&file, at);
-            let length = (head >> 8 & 0xff) as usize;
+            let length = ((head >> 8) & 0xff) as usize;
             assert!(length >= 4 && length % 4 == 0 && at + length <= size);
             if head & 0xff == 0 {
                 let (flags, start, end) = (
@@ -166,7 +166,7 @@ mod tests {
         assert_eq!(find(DATA_VA).3, data_init());
         assert_eq!(find(DATA_VA).0 & 0x7, 0x3, "data is read and write");
         assert_eq!(find(SHARED_VA).2, SHARED_VA + SHARED_SIZE);
-        assert_ne!(find(SHARED_VA).0 & 1 << 30, 0, "shared section is shared");
+        assert_ne!(find(SHARED_VA).0 & (1 << 30), 0, "shared section is shared");
         let at = (SIGNATURE_VA - CODE_VA) as usize;
         assert_eq!(&find(CODE_VA).3[at..at + 16], &SIGNATURE);
     }

@@ -7,4 +7,15 @@
 
 pub mod bus;
 pub mod csf;
+pub mod flush_id;
+pub mod gpu;
+pub mod hardware;
+pub mod irq;
+pub mod machine;
+pub mod mmu;
 pub mod profile;
+pub mod ram;
+pub mod regs;
+pub mod server;
+pub mod strict;
+pub mod trace;

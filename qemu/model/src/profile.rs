@@ -119,7 +119,112 @@ pub struct WrongInterface {
     pub cs_output_va: Option<u32>,
 }
 
+/// A setting that a profile does not have, or whose value does not fit it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum SettingError {
+    /// No field has this name.
+    #[error("there is no such setting")]
+    Unknown,
+    /// The value is too large for the field.
+    #[error("the value does not fit")]
+    TooLarge,
+}
+
 impl Profile {
+    /// Names of all profiles.
+    pub const NAMES: &'static [&'static str] = &["g610"];
+
+    /// The profile called `name`.
+    pub fn named(name: &str) -> Option<Self> {
+        match name {
+            "g610" => Some(Self::g610()),
+            _ => None,
+        }
+    }
+
+    /// Changes one value: a field's name, `csf.` and a field's name, `wrong.` and the
+    /// name of an interface word to publish wrongly, or `run_time_us`.
+    ///
+    /// # Errors
+    ///
+    /// If there is no such field, or if the value does not fit it.
+    pub fn set(&mut self, key: &str, value: u64) -> Result<(), SettingError> {
+        let word = u32::try_from(value).map_err(|_| SettingError::TooLarge);
+        macro_rules! fields {
+            ($($name:literal => $($place:ident).+;)*) => {
+                match key {
+                    $($name => self.$($place).+ = word?,)*
+                    _ => return self.set_wide(key, value),
+                }
+            };
+        }
+        fields! {
+            "gpu_id" => gpu_id;
+            "csf_id" => csf_id;
+            "gpu_rev" => gpu_rev;
+            "l2_features" => l2_features;
+            "core_features" => core_features;
+            "tiler_features" => tiler_features;
+            "mem_features" => mem_features;
+            "mmu_features" => mmu_features;
+            "as_present" => as_present;
+            "coherency_features" => coherency_features;
+            "csf.version" => csf.version;
+            "csf.features" => csf.features;
+            "csf.group_num" => csf.group_num;
+            "csf.stream_num" => csf.stream_num;
+            "csf.suspend_size" => csf.suspend_size;
+        }
+        Ok(())
+    }
+
+    fn set_wide(&mut self, key: &str, value: u64) -> Result<(), SettingError> {
+        let word = u32::try_from(value).map_err(|_| SettingError::TooLarge);
+        let wrong = &mut self.csf.wrong;
+        let place = match key {
+            "gpu_features" => {
+                self.gpu_features = value;
+                return Ok(());
+            }
+            "shader_present" => {
+                self.shader_present = value;
+                return Ok(());
+            }
+            "tiler_present" => {
+                self.tiler_present = value;
+                return Ok(());
+            }
+            "l2_present" => {
+                self.l2_present = value;
+                return Ok(());
+            }
+            "timestamp_hz" => {
+                self.timestamp_hz = value;
+                return Ok(());
+            }
+            "run_time_us" => {
+                self.run_time = Duration::from_micros(value);
+                return Ok(());
+            }
+            "wrong.version" => &mut wrong.version,
+            "wrong.glb_input_va" => &mut wrong.glb_input_va,
+            "wrong.glb_output_va" => &mut wrong.glb_output_va,
+            "wrong.group_num" => &mut wrong.group_num,
+            "wrong.group_stride" => &mut wrong.group_stride,
+            "wrong.csg_input_va" => &mut wrong.csg_input_va,
+            "wrong.csg_output_va" => &mut wrong.csg_output_va,
+            "wrong.suspend_size" => &mut wrong.suspend_size,
+            "wrong.stream_num" => &mut wrong.stream_num,
+            "wrong.stream_stride" => &mut wrong.stream_stride,
+            "wrong.cs_features" => &mut wrong.cs_features,
+            "wrong.cs_input_va" => &mut wrong.cs_input_va,
+            "wrong.cs_output_va" => &mut wrong.cs_output_va,
+            _ => return Err(SettingError::Unknown),
+        };
+        *place = Some(word?);
+        Ok(())
+    }
+
     /// Mali-G610 MC4 as on the RK3588.
     pub fn g610() -> Self {
         Self {
@@ -146,7 +251,7 @@ impl Profile {
             timestamp_hz: 62_500_000,
             core_hz: 1_000_000_000,
             csf: CsfProfile {
-                version: 1 << 24 | 1 << 16,
+                version: (1 << 24) | (1 << 16),
                 features: 0,
                 instr_features: 0x71,
                 perfcnt_size: 0,
@@ -161,5 +266,41 @@ impl Profile {
             },
             run_time: Duration::from_micros(50),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_name_has_a_profile() {
+        for name in Profile::NAMES {
+            assert_eq!(Profile::named(name).unwrap().name, *name);
+        }
+        assert_eq!(Profile::named("g52"), None);
+    }
+
+    #[test]
+    fn settings_change_their_field_only() {
+        let mut profile = Profile::g610();
+        profile.set("gpu_id", 0xf000_0000).unwrap();
+        profile.set("wrong.group_num", 1000).unwrap();
+        profile.set("run_time_us", 7).unwrap();
+        let mut expected = Profile::g610();
+        expected.gpu_id = 0xf000_0000;
+        expected.csf.wrong.group_num = Some(1000);
+        expected.run_time = Duration::from_micros(7);
+        assert_eq!(profile, expected);
+    }
+
+    #[test]
+    fn wrong_settings_are_refused() {
+        let mut profile = Profile::g610();
+        assert_eq!(profile.set("colour", 1), Err(SettingError::Unknown));
+        assert_eq!(profile.set("gpu_id", 1 << 32), Err(SettingError::TooLarge));
+        let refused = profile.set("wrong.group_num", 1 << 32);
+        assert_eq!(refused, Err(SettingError::TooLarge));
+        assert_eq!(profile, Profile::g610());
     }
 }
