@@ -95,12 +95,7 @@ impl Machine {
                 self.csf.doorbell(page, &mut self.hardware);
             }
             next = self.csf.run(SLICE, &mut self.hardware);
-            let halted = self.csf.halted();
-            self.hardware.set_mcu_status(if halted {
-                status::HALT
-            } else {
-                status::ENABLED
-            });
+            self.hardware.set_mcu_status(self.csf.state() as u32);
         }
         let csf = match next {
             Next::Now => return Pause::No,
