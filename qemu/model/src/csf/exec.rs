@@ -1,0 +1,642 @@
+// SPDX-License-Identifier: GPL-2.0 OR MIT
+
+//! Execution of command-stream instructions.
+
+use std::time::{Duration, Instant};
+
+use super::exception::{
+    ADDR_RANGE_FAULT, CS_BUS_FAULT, CS_CALL_STACK_OVERFLOW, CS_INHERIT_FAULT, CS_INSTR_INVALID,
+};
+use super::instr::{Decoder, HeapOperation, Instr, Job, Pair, Reg, Scope, State, SyncChange};
+use super::mem;
+use super::scoreboard::{Deferred, EndpointJob, Operation};
+use super::stream::{Blocked, Exception, Frame, Handler, Stream};
+use crate::bus::{Bus, Fault, TraceKind};
+
+/// Endpoints that a group may use, by kind.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Endpoints {
+    pub(super) compute: bool,
+    pub(super) fragment: bool,
+    pub(super) tiler: bool,
+}
+
+impl Endpoints {
+    fn allow(self, job: Job) -> bool {
+        match job {
+            Job::Compute | Job::ComputeIndirect => self.compute,
+            Job::Fragment => self.fragment,
+            Job::Tiling | Job::Idvs | Job::Fullscreen => self.tiler,
+        }
+    }
+}
+
+/// What the streams of a group did that concerns others.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Effects {
+    /// The host is to be told that a sync object changed.
+    pub(super) sync_update: bool,
+    /// Streams of all groups that wait for sync objects are to look again.
+    pub(super) wake_all: bool,
+    /// Streams of this group that wait for sync objects are to look again.
+    pub(super) wake_group: bool,
+    /// Streams of this group that wait for progress are to look again.
+    pub(super) progress: bool,
+    /// An endpoint job was started.
+    pub(super) started: bool,
+}
+
+/// What a stream can reach while it executes.
+pub(super) struct Env<'a> {
+    pub(super) bus: &'a mut dyn Bus,
+    pub(super) decoder: Decoder,
+    /// Address space of the group.
+    pub(super) as_nr: u8,
+    /// Group slot and stream, for trace lines.
+    pub(super) slot: u32,
+    pub(super) stream: usize,
+    /// Progress counters of the group's streams.
+    pub(super) progress: &'a mut [u64],
+    pub(super) endpoints: Endpoints,
+    /// How often the group was resumed.
+    pub(super) disjoint: u64,
+    pub(super) run_time: Duration,
+    pub(super) max_calls: usize,
+    pub(super) effects: Effects,
+}
+
+/// What became of an instruction.
+enum Flow {
+    /// Go on with the next one.
+    Next,
+    /// The instruction set the place to go on at.
+    Moved,
+    /// Try again when something happened.
+    Stay(Blocked),
+}
+
+/// Why an instruction could not be executed.
+enum Trap {
+    /// The stream goes on behind the instruction, in the error state.
+    Fault(Exception),
+    /// The stream is over.
+    Fatal(Exception),
+}
+
+impl Trap {
+    fn fault(kind: u8, info: u64) -> Self {
+        Self::Fault(Exception { kind, info })
+    }
+
+    fn fatal(kind: u8, info: u64) -> Self {
+        Self::Fatal(Exception { kind, info })
+    }
+}
+
+impl Env<'_> {
+    fn read(&mut self, va: u64, buf: &mut [u8]) -> Result<(), Trap> {
+        let result = self.bus.read(self.as_nr, va, buf);
+        result.map_err(|fault| self.bus_fault(&fault))
+    }
+
+    fn write(&mut self, va: u64, data: &[u8]) -> Result<(), Trap> {
+        let result = self.bus.write(self.as_nr, va, data);
+        result.map_err(|fault| self.bus_fault(&fault))
+    }
+
+    fn read32(&mut self, va: u64) -> Result<u32, Trap> {
+        let result = mem::read32(self.bus, self.as_nr, va);
+        result.map_err(|fault| self.bus_fault(&fault))
+    }
+
+    fn read64(&mut self, va: u64) -> Result<u64, Trap> {
+        let result = mem::read64(self.bus, self.as_nr, va);
+        result.map_err(|fault| self.bus_fault(&fault))
+    }
+
+    fn bus_fault(&mut self, fault: &Fault) -> Trap {
+        self.bus.raise_mmu_fault(fault);
+        Trap::fatal(CS_BUS_FAULT, fault.va)
+    }
+
+    fn made_progress(&mut self) {
+        self.progress[self.stream] = self.progress[self.stream].wrapping_add(1);
+        self.effects.progress = true;
+    }
+}
+
+fn aligned(address: u64, to: u64) -> Result<u64, Trap> {
+    if address % to == 0 {
+        Ok(address)
+    } else {
+        Err(Trap::fault(ADDR_RANGE_FAULT, address))
+    }
+}
+
+impl Stream {
+    /// Tries to execute one instruction; sets the blocked state or the fault flags.
+    ///
+    /// The stream has to be runnable.
+    pub(super) fn step(&mut self, env: &mut Env<'_>) {
+        self.recheck = false;
+        let at = self.address();
+        match self.step_or_trap(env, at) {
+            Ok(Flow::Next) => {
+                self.blocked = None;
+                self.advance();
+            }
+            Ok(Flow::Moved) => self.blocked = None,
+            Ok(Flow::Stay(blocked)) => {
+                if self.blocked != Some(blocked) {
+                    self.trace(env, format_args!("blocked: {blocked:x?}"));
+                }
+                self.blocked = Some(blocked);
+            }
+            Err(trap) => {
+                self.blocked = None;
+                if self.trap(env, trap) {
+                    self.advance();
+                }
+            }
+        }
+        self.unwind();
+    }
+
+    /// Executes the deferred instructions whose turn it is.
+    pub(super) fn run_deferred(&mut self, env: &mut Env<'_>) {
+        while !self.dead {
+            let Some((index, operation)) = self.scoreboard.ready() else {
+                break;
+            };
+            self.trace(env, format_args!("deferred {operation:x?}"));
+            let result = self.perform(env, operation);
+            self.scoreboard.retire(index);
+            self.recheck = true;
+            if let Err(trap) = result {
+                self.trap(env, trap);
+            }
+        }
+    }
+
+    /// Ends the endpoint jobs whose time has come; says whether there were any.
+    pub(super) fn finish_jobs(&mut self, env: &mut Env<'_>, now: Instant) -> bool {
+        let (ended, progress) = self.scoreboard.finish_jobs(now);
+        for _ in 0..progress {
+            env.made_progress();
+        }
+        if ended == 0 {
+            return false;
+        }
+        self.trace(env, format_args!("{ended} endpoint job(s) ended"));
+        self.recheck = true;
+        self.run_deferred(env);
+        true
+    }
+
+    fn trace(&self, env: &mut Env<'_>, what: std::fmt::Arguments<'_>) {
+        let (slot, stream) = (env.slot, env.stream);
+        env.bus.trace(
+            TraceKind::Instr,
+            format_args!("csg{slot}.cs{stream} {:#x}: {what}", self.address()),
+        );
+    }
+
+    /// Records an exception; says whether the stream goes on behind the instruction.
+    fn trap(&mut self, env: &mut Env<'_>, trap: Trap) -> bool {
+        self.error = true;
+        let (what, exception, goes_on) = match trap {
+            Trap::Fault(exception) => {
+                self.faulted = true;
+                self.pending_fault = Some(exception);
+                ("fault", exception, true)
+            }
+            Trap::Fatal(exception) => {
+                self.dead = true;
+                self.pending_fatal = Some(exception);
+                ("fatal fault", exception, false)
+            }
+        };
+        let Exception { kind, info } = exception;
+        self.trace(env, format_args!("{what} {kind:#04x}, info {info:#x}"));
+        goes_on
+    }
+
+    fn step_or_trap(&mut self, env: &mut Env<'_>, at: u64) -> Result<Flow, Trap> {
+        let word = env.read64(at)?;
+        match env.decoder.decode(word) {
+            Ok(instr) => {
+                if instr != Instr::Nop && self.blocked.is_none() {
+                    self.trace(env, format_args!("{instr}"));
+                }
+                self.execute(env, instr, word)
+            }
+            Err(invalid) => {
+                self.trace(env, format_args!("{word:#018x} is invalid: {invalid}"));
+                Err(Trap::fatal(CS_INSTR_INVALID, word))
+            }
+        }
+    }
+
+    fn reg(&self, Reg(reg): Reg) -> u32 {
+        self.regs[usize::from(reg)]
+    }
+
+    fn pair(&self, Pair(reg): Pair) -> u64 {
+        self.wide(Reg(reg))
+    }
+
+    /// The register and the one behind it as one value.
+    fn wide(&self, Reg(reg): Reg) -> u64 {
+        let at = usize::from(reg);
+        u64::from(self.regs[at]) | (u64::from(self.regs[at + 1]) << 32)
+    }
+
+    fn set(&mut self, Reg(reg): Reg, value: u32) {
+        self.regs[usize::from(reg)] = value;
+    }
+
+    fn set_pair(&mut self, Pair(reg): Pair, value: u64) {
+        let at = usize::from(reg);
+        self.regs[at] = value as u32;
+        self.regs[at + 1] = (value >> 32) as u32;
+    }
+
+    fn execute(&mut self, env: &mut Env<'_>, instr: Instr, word: u64) -> Result<Flow, Trap> {
+        match instr {
+            Instr::Nop | Instr::ProtRegion { .. } => (),
+            Instr::Move48 { to, value } => self.set_pair(to, value),
+            Instr::Move32 { to, value } => self.set(to, value),
+            Instr::Wait { mask, progress } => {
+                if self.scoreboard.blocks(mask) {
+                    return Ok(Flow::Stay(Blocked::Scoreboards(mask)));
+                }
+                if progress {
+                    env.made_progress();
+                }
+            }
+            Instr::Run { job, progress } => return Ok(self.run(env, job, progress)),
+            Instr::FinishTiling { progress } => {
+                if progress {
+                    env.made_progress();
+                }
+            }
+            Instr::FinishFragment { count, defer, .. } => {
+                let operation = if count {
+                    Operation::Heap {
+                        operation: HeapOperation::FragmentCompleted,
+                        heap: self.heap,
+                    }
+                } else {
+                    Operation::Nothing
+                };
+                return self.issue(env, Deferred { defer, operation });
+            }
+            Instr::Add32 { to, from, value } => {
+                self.set(to, self.reg(from).wrapping_add_signed(value));
+            }
+            Instr::Add64 { to, from, value } => {
+                let sum = self.pair(from).wrapping_add_signed(value.into());
+                self.set_pair(to, sum);
+            }
+            Instr::UMin32 { to, left, right } => {
+                self.set(to, self.reg(left).min(self.reg(right)));
+            }
+            Instr::Load {
+                base,
+                mask,
+                address,
+                offset,
+            } => {
+                let address = self.pair(address).wrapping_add_signed(offset.into());
+                self.load(env, base, mask, aligned(address, 4)?)?;
+            }
+            Instr::Store {
+                base,
+                mask,
+                address,
+                offset,
+            } => {
+                let address = self.pair(address).wrapping_add_signed(offset.into());
+                self.store(env, base, mask, aligned(address, 4)?)?;
+            }
+            Instr::Branch {
+                condition,
+                value,
+                offset,
+            } => {
+                self.advance();
+                if condition.holds(self.reg(value) as i32, 0) {
+                    self.branch(offset, word)?;
+                }
+                return Ok(Flow::Moved);
+            }
+            Instr::SetSbEntry { endpoint, other } => {
+                self.endpoint_slot = endpoint;
+                self.other_slot = other;
+            }
+            Instr::ProgressWait { stream, value } => {
+                let progress = env.progress.get(usize::from(stream));
+                let progress = *progress.ok_or(Trap::fatal(CS_INSTR_INVALID, word))?;
+                if progress < self.pair(value) {
+                    return Ok(Flow::Stay(Blocked::Progress));
+                }
+            }
+            Instr::SetExceptionHandler {
+                exception,
+                address,
+                length,
+            } => {
+                self.handler = Handler {
+                    exception,
+                    address: self.pair(address),
+                    length: self.reg(length),
+                }
+            }
+            Instr::Call { address, length } => {
+                let frame = self.frame(address, length, word)?;
+                if self.frames.len() == env.max_calls {
+                    return Err(Trap::fatal(CS_CALL_STACK_OVERFLOW, word));
+                }
+                self.advance();
+                self.frames.push(frame);
+                return Ok(Flow::Moved);
+            }
+            Instr::Jump { address, length } => {
+                let frame = self.frame(address, length, word)?;
+                // The ring itself cannot be left for good.
+                let current = self.frames.last_mut();
+                *current.ok_or(Trap::fatal(CS_INSTR_INVALID, word))? = frame;
+                return Ok(Flow::Moved);
+            }
+            Instr::ReqResource { resources } => self.resources = resources,
+            Instr::FlushCache { defer, .. } => {
+                let operation = Operation::Flush;
+                return self.issue(env, Deferred { defer, operation });
+            }
+            Instr::SyncChange(change) => return self.sync_change(env, change),
+            Instr::SyncWait {
+                wide,
+                reject,
+                condition,
+                data,
+                address,
+            } => {
+                let address = self.pair(address);
+                let (current, status, value) = if wide {
+                    aligned(address, 8)?;
+                    let current = env.read64(address)?;
+                    let status = env.read32(address.wrapping_add(8))?;
+                    (current, status, self.wide(data))
+                } else {
+                    aligned(address, 4)?;
+                    let current = env.read32(address)?;
+                    let status = env.read32(address.wrapping_add(4))?;
+                    (current.into(), status, self.reg(data).into())
+                };
+                if reject && status != 0 {
+                    return Err(Trap::fault(CS_INHERIT_FAULT, address));
+                }
+                if !condition.holds(current, value) {
+                    return Ok(Flow::Stay(Blocked::Sync {
+                        address,
+                        value,
+                        condition,
+                        wide,
+                    }));
+                }
+            }
+            Instr::StoreState {
+                state,
+                address,
+                offset,
+                defer,
+            } => {
+                let address = self.pair(address).wrapping_add_signed(offset.into());
+                let operation = Operation::StoreState {
+                    state,
+                    address: aligned(address, 8)?,
+                };
+                return self.issue(env, Deferred { defer, operation });
+            }
+            Instr::ProgressStore { from } => {
+                env.progress[env.stream] = self.pair(from);
+                env.effects.progress = true;
+            }
+            Instr::ProgressLoad { to } => self.set_pair(to, env.progress[env.stream]),
+            Instr::ErrorBarrier => self.error = false,
+            Instr::HeapSet { address } => self.heap = self.pair(address),
+            Instr::HeapOperation { operation, defer } => {
+                let heap = self.heap;
+                let operation = Operation::Heap { operation, heap };
+                return self.issue(env, Deferred { defer, operation });
+            }
+            Instr::TracePoint { defer, .. } => {
+                let operation = Operation::Nothing;
+                return self.issue(env, Deferred { defer, operation });
+            }
+        }
+        Ok(Flow::Next)
+    }
+
+    /// Starts an endpoint job. In the error state it is skipped.
+    fn run(&mut self, env: &mut Env<'_>, job: Job, progress: bool) -> Flow {
+        if self.error {
+            return Flow::Next;
+        }
+        if !env.endpoints.allow(job) {
+            return Flow::Stay(Blocked::Resource);
+        }
+        if !self.scoreboard.can_run() {
+            return Flow::Stay(Blocked::Deferred);
+        }
+        self.scoreboard.jobs.push(EndpointJob {
+            slot: self.endpoint_slot,
+            progress,
+            until: env.bus.now() + env.run_time,
+        });
+        env.effects.started = true;
+        Flow::Next
+    }
+
+    /// The buffer that CALL or JUMP names.
+    fn frame(&self, address: Pair, length: Reg, word: u64) -> Result<Frame, Trap> {
+        let (ip, length) = (self.pair(address), u64::from(self.reg(length)));
+        match ip.checked_add(length) {
+            Some(end) if ip % 8 == 0 && length % 8 == 0 => Ok(Frame { ip, end }),
+            _ => Err(Trap::fatal(CS_INSTR_INVALID, word)),
+        }
+    }
+
+    /// Moves by `offset` instructions from behind the current one.
+    fn branch(&mut self, offset: i16, word: u64) -> Result<(), Trap> {
+        let bytes = i64::from(offset) * 8;
+        match self.frames.last_mut() {
+            Some(frame) => {
+                let target = frame.ip.wrapping_add_signed(bytes);
+                if target > frame.end {
+                    return Err(Trap::fatal(CS_INSTR_INVALID, word));
+                }
+                frame.ip = target;
+            }
+            None => {
+                let ring = &mut self.ring;
+                let target = ring.pos.wrapping_add_signed(bytes);
+                let oldest = ring.insert.saturating_sub(ring.size);
+                if !(oldest..=ring.insert).contains(&target) {
+                    return Err(Trap::fatal(CS_INSTR_INVALID, word));
+                }
+                ring.pos = target;
+            }
+        }
+        Ok(())
+    }
+
+    fn load(&mut self, env: &mut Env<'_>, base: Reg, mask: u16, from: u64) -> Result<(), Trap> {
+        for (first, count) in runs(mask) {
+            let mut buf = [0; 64];
+            let buf = &mut buf[..count * 4];
+            env.read(from.wrapping_add(first as u64 * 4), buf)?;
+            for (i, word) in buf.chunks_exact(4).enumerate() {
+                let word = u32::from_le_bytes([word[0], word[1], word[2], word[3]]);
+                self.regs[usize::from(base.0) + first + i] = word;
+            }
+        }
+        Ok(())
+    }
+
+    fn store(&self, env: &mut Env<'_>, base: Reg, mask: u16, to: u64) -> Result<(), Trap> {
+        for (first, count) in runs(mask) {
+            let at = usize::from(base.0) + first;
+            let words = &self.regs[at..at + count];
+            let bytes: Vec<u8> = words.iter().flat_map(|word| word.to_le_bytes()).collect();
+            env.write(to.wrapping_add(first as u64 * 4), &bytes)?;
+        }
+        Ok(())
+    }
+
+    fn sync_change(&mut self, env: &mut Env<'_>, change: SyncChange) -> Result<Flow, Trap> {
+        let SyncChange { wide, data, .. } = change;
+        let address = aligned(self.pair(change.address), if wide { 8 } else { 4 })?;
+        let value = if wide {
+            self.wide(data)
+        } else {
+            self.reg(data).into()
+        };
+        let operation = Operation::Sync {
+            address,
+            value,
+            add: change.add,
+            wide,
+            propagate: change.propagate,
+            scope: change.scope,
+        };
+        let defer = change.defer;
+        self.issue(env, Deferred { defer, operation })
+    }
+
+    /// Executes an instruction at once, or defers it.
+    fn issue(&mut self, env: &mut Env<'_>, deferred: Deferred) -> Result<Flow, Trap> {
+        if deferred.defer.wait == 0 {
+            self.perform(env, deferred.operation)?;
+        } else if self.scoreboard.can_defer() {
+            self.scoreboard.deferred.push_back(deferred);
+            self.run_deferred(env);
+            if self.dead {
+                // The trap is recorded; the place of the instruction is kept.
+                return Ok(Flow::Moved);
+            }
+        } else {
+            return Ok(Flow::Stay(Blocked::Deferred));
+        }
+        Ok(Flow::Next)
+    }
+
+    fn perform(&mut self, env: &mut Env<'_>, operation: Operation) -> Result<(), Trap> {
+        match operation {
+            Operation::Flush => env.bus.flush_caches(),
+            Operation::Sync {
+                address,
+                value,
+                add,
+                wide,
+                propagate,
+                scope,
+            } => {
+                if propagate {
+                    let status = address.wrapping_add(if wide { 8 } else { 4 });
+                    env.write(status, &u32::from(self.error).to_le_bytes())?;
+                }
+                if wide {
+                    let old = if add { env.read64(address)? } else { 0 };
+                    env.write(address, &old.wrapping_add(value).to_le_bytes())?;
+                } else {
+                    let old = if add { env.read32(address)? } else { 0 };
+                    env.write(address, &old.wrapping_add(value as u32).to_le_bytes())?;
+                }
+                env.effects.wake_group = true;
+                if scope == Scope::System {
+                    env.effects.wake_all = true;
+                    env.effects.sync_update = true;
+                }
+            }
+            Operation::StoreState { state, address } => {
+                let value = match state {
+                    State::Timestamp => env.bus.timestamp(),
+                    State::CycleCount => env.bus.cycles(),
+                    State::DisjointCount => env.disjoint,
+                    State::ErrorStatus => self.error.into(),
+                };
+                env.write(address, &value.to_le_bytes())?;
+            }
+            Operation::Heap { operation, heap } => {
+                // The host zeroes the context and leaves its layout to the firmware:
+                // here the three counters.
+                let heap = aligned(heap, 4)?;
+                if heap == 0 {
+                    return Err(Trap::fault(ADDR_RANGE_FAULT, heap));
+                }
+                let counter = heap.wrapping_add(match operation {
+                    HeapOperation::TilerStarted => 0,
+                    HeapOperation::TilerCompleted => 4,
+                    HeapOperation::FragmentCompleted => 8,
+                });
+                let count = env.read32(counter)?;
+                env.write(counter, &count.wrapping_add(1).to_le_bytes())?;
+            }
+            Operation::Nothing => (),
+        }
+        Ok(())
+    }
+}
+
+/// The runs of set bits in `mask`: first bit and length.
+fn runs(mask: u16) -> impl Iterator<Item = (usize, usize)> {
+    let mut rest = mask;
+    std::iter::from_fn(move || {
+        if rest == 0 {
+            return None;
+        }
+        let first = rest.trailing_zeros();
+        let count = (rest >> first).trailing_ones();
+        rest &= !((((1u32 << count) - 1) << first) as u16);
+        Some((first as usize, count as usize))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::runs;
+
+    #[test]
+    fn runs_cover_the_mask() {
+        for mask in 0..=u16::MAX {
+            let mut seen = 0u32;
+            for (first, count) in runs(mask) {
+                let run = ((1u32 << count) - 1) << first;
+                assert_eq!(seen & (run | run << 1), 0, "runs of {mask:#x} touch");
+                seen |= run;
+            }
+            assert_eq!(seen, mask.into());
+        }
+    }
+}

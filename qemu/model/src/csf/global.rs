@@ -1,0 +1,136 @@
+// SPDX-License-Identifier: GPL-2.0 OR MIT
+
+//! The global interface: configuration, PING, HALT and the doorbells of the groups.
+
+use super::layout::{self, glb};
+use super::mailbox::Mailbox;
+use super::mem::{self, MCU};
+use super::settings::Settings;
+use super::timer;
+use crate::bus::{Bus, Fault, TraceKind};
+use crate::profile::Profile;
+
+/// What a doorbell on the global page asks of the rest of the firmware.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Asked {
+    /// Groups that the host flagged, one bit each.
+    pub(super) groups: u32,
+    /// The host wants the MCU to halt.
+    pub(super) halt: bool,
+}
+
+/// The firmware's side of the global interface.
+#[derive(Clone, Debug)]
+pub(super) struct Global {
+    pub(super) mailbox: Mailbox,
+    /// What the doorbell acknowledge word holds.
+    doorbell_ack: u32,
+    groups: u32,
+}
+
+impl Global {
+    pub(super) fn new(profile: &Profile) -> Self {
+        Self {
+            mailbox: Mailbox::new(
+                "global".into(),
+                layout::GLB_INPUT,
+                layout::GLB_OUTPUT,
+                glb::ACK_IRQ_MASK,
+                glb::EVENTS,
+            ),
+            doorbell_ack: 0,
+            groups: profile.csf.group_num,
+        }
+    }
+
+    /// Takes over what memory holds when the firmware boots.
+    ///
+    /// # Errors
+    ///
+    /// The MCU cannot reach the interface.
+    pub(super) fn adopt(&mut self, bus: &mut dyn Bus) -> Result<(), Fault> {
+        self.doorbell_ack = mem::read32(bus, MCU, layout::GLB_OUTPUT + glb::DOORBELL_ACK)?;
+        mem::write32(bus, MCU, layout::GLB_OUTPUT + glb::HALT_STATUS, 0)?;
+        self.mailbox.adopt(bus)
+    }
+
+    /// Serves the global requests, and collects what is asked of the groups.
+    ///
+    /// # Errors
+    ///
+    /// The MCU cannot reach the interface.
+    pub(super) fn serve(
+        &mut self,
+        bus: &mut dyn Bus,
+        settings: &mut Settings,
+    ) -> Result<Asked, Fault> {
+        let rung = mem::read32(bus, MCU, layout::GLB_INPUT + glb::DOORBELL_REQ)?;
+        let groups = rung ^ self.doorbell_ack;
+        if groups != 0 {
+            self.doorbell_ack = rung;
+            mem::write32(bus, MCU, layout::GLB_OUTPUT + glb::DOORBELL_ACK, rung)?;
+        }
+        if groups >> self.groups != 0 {
+            bus.misuse(format_args!(
+                "global: doorbells {groups:#x} for group slots that do not exist; there are {}",
+                self.groups
+            ));
+        }
+
+        let req = self.mailbox.request(bus)?;
+        let changed = (req ^ self.mailbox.ack()) & !glb::EVENTS;
+        bus.trace(
+            TraceKind::Request,
+            format_args!("global: req {req:#010x}, changed {changed:#010x}, groups {groups:#x}"),
+        );
+        if changed & glb::CFG_PROGRESS_TIMER != 0 {
+            let value = mem::read32(bus, MCU, layout::GLB_INPUT + glb::PROGRESS_TIMER)?;
+            settings.progress_time = timer::progress(value, bus.profile());
+        }
+        if changed & glb::CFG_POWEROFF_TIMER != 0 {
+            let value = mem::read32(bus, MCU, layout::GLB_INPUT + glb::POWEROFF_TIMER)?;
+            settings.poweroff_time = timer::field(value, bus.profile());
+        }
+        if changed & glb::CFG_ALLOC_EN != 0 {
+            let mask = mem::read64(bus, MCU, layout::GLB_INPUT + glb::CORE_EN_MASK)?;
+            let present = bus.profile().shader_present;
+            if mask & !present != 0 {
+                bus.misuse(format_args!(
+                    "global: core mask {mask:#x} has cores that are not present ({present:#x})"
+                ));
+            }
+            settings.core_mask = mask & present;
+        }
+        if changed & glb::IDLE_EN != 0 && req & glb::IDLE_EN != 0 {
+            let value = mem::read32(bus, MCU, layout::GLB_INPUT + glb::IDLE_TIMER)?;
+            settings.idle_time = timer::field(value, bus.profile()).unwrap_or_default();
+        }
+        settings.idle_enabled = req & glb::IDLE_EN != 0;
+        let unknown = changed & !(glb::TOGGLES | glb::LEVELS | glb::HALT);
+        if unknown != 0 {
+            bus.misuse(format_args!(
+                "global: requests {unknown:#010x} that this firmware does not know"
+            ));
+        }
+        // HALT shows in the MCU's status only.
+        if self.mailbox.answer(bus, req, glb::TOGGLES | glb::LEVELS)? {
+            bus.raise_job_irq(layout::JOB_INT_GLOBAL);
+        }
+        Ok(Asked {
+            groups: groups & ((1 << self.groups) - 1),
+            halt: req & glb::HALT != 0,
+        })
+    }
+
+    /// Reports that the whole GPU became idle.
+    ///
+    /// # Errors
+    ///
+    /// The MCU cannot reach the interface.
+    pub(super) fn report_idle(&mut self, bus: &mut dyn Bus) -> Result<(), Fault> {
+        if self.mailbox.raise(bus, glb::IDLE)? == Some(true) {
+            bus.raise_job_irq(layout::JOB_INT_GLOBAL);
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,644 @@
+// SPDX-License-Identifier: GPL-2.0 OR MIT
+
+//! A group slot: the group's life on it, its streams and its events.
+
+use std::time::{Duration, Instant};
+
+use super::exec::{Effects, Endpoints, Env};
+use super::layout::{self, csg};
+use super::mailbox::Mailbox;
+use super::mem::{self, MCU};
+use super::port::{News, Port};
+use super::settings::Settings;
+use super::stream::{Blocked, Stream};
+use super::suspend::{self, Saved};
+use super::timer::IdleWatch;
+use crate::bus::{Bus, Fault, TraceKind};
+use crate::profile::Profile;
+
+/// A group that is on a slot.
+#[derive(Clone, Debug)]
+struct Resident {
+    /// Address space of the group.
+    as_nr: u8,
+    /// Cores that compute and fragment jobs may use, tilers, and the counts asked for.
+    allow: [u64; 3],
+    endpoint_req: u32,
+    /// Progress counters of the streams.
+    progress: Vec<u64>,
+    /// How often the group was resumed.
+    disjoint: u64,
+    idle: IdleWatch,
+    /// Since when endpoint jobs run without progress.
+    stalled_since: Option<Instant>,
+    /// The lack of progress was reported.
+    stall_reported: bool,
+}
+
+/// The firmware's side of a group slot.
+#[derive(Clone, Debug)]
+pub(super) struct Group {
+    slot: u32,
+    mailbox: Mailbox,
+    /// What the doorbell acknowledge word holds.
+    doorbell_ack: u32,
+    /// What the stream interrupt word holds.
+    cs_irq_req: u32,
+    ports: Vec<Port>,
+    resident: Option<Resident>,
+}
+
+impl Group {
+    pub(super) fn new(slot: u32, profile: &Profile) -> Self {
+        Self {
+            slot,
+            mailbox: Mailbox::new(
+                format!("csg{slot}"),
+                layout::csg_input(slot),
+                layout::csg_output(slot),
+                csg::ACK_IRQ_MASK,
+                csg::EVENTS,
+            ),
+            doorbell_ack: 0,
+            cs_irq_req: 0,
+            ports: (0..profile.csf.stream_num)
+                .map(|stream| Port::new(slot, stream))
+                .collect(),
+            resident: None,
+        }
+    }
+
+    /// Takes over what memory holds when the firmware boots: nothing is on the slot.
+    ///
+    /// # Errors
+    ///
+    /// The MCU cannot reach the interface.
+    pub(super) fn adopt(&mut self, bus: &mut dyn Bus) -> Result<(), Fault> {
+        let output = self.mailbox.output;
+        self.doorbell_ack = mem::read32(bus, MCU, output + csg::DOORBELL_ACK)?;
+        self.cs_irq_req = mem::read32(bus, MCU, output + csg::CS_IRQ_REQ)?;
+        self.mailbox.adopt(bus)?;
+        if matches!(self.mailbox.ack() & csg::STATE, csg::START | csg::RESUME) {
+            self.mailbox.answer(bus, csg::TERMINATE, csg::STATE)?;
+        }
+        for port in &mut self.ports {
+            port.mailbox.adopt(bus)?;
+            port.stop(bus)?;
+        }
+        Ok(())
+    }
+
+    /// Whether a group is on the slot.
+    pub(super) fn is_resident(&self) -> bool {
+        self.resident.is_some()
+    }
+
+    /// Number of streams that the slot has room for.
+    pub(super) fn stream_count(&self) -> usize {
+        self.ports.len()
+    }
+
+    fn input32(&self, bus: &mut dyn Bus, offset: u64) -> Result<u32, Fault> {
+        mem::read32(bus, MCU, self.mailbox.input + offset)
+    }
+
+    fn input64(&self, bus: &mut dyn Bus, offset: u64) -> Result<u64, Fault> {
+        mem::read64(bus, MCU, self.mailbox.input + offset)
+    }
+
+    fn output32(&self, bus: &mut dyn Bus, offset: u64, value: u32) -> Result<(), Fault> {
+        mem::write32(bus, MCU, self.mailbox.output + offset, value)
+    }
+
+    fn irq(&self, bus: &mut dyn Bus, wanted: bool) {
+        if wanted {
+            bus.raise_job_irq(1 << self.slot);
+        }
+    }
+
+    /// Serves the requests of this slot, whose doorbell the host rang.
+    ///
+    /// # Errors
+    ///
+    /// The MCU cannot reach something that the host keeps in its address space.
+    pub(super) fn serve(&mut self, bus: &mut dyn Bus, settings: &Settings) -> Result<(), Fault> {
+        // The acknowledgement comes first, so that a doorbell that is rung while the
+        // requests are read is seen as a new one.
+        let rung = self.input32(bus, csg::DOORBELL_REQ)?;
+        let streams = rung ^ self.doorbell_ack;
+        if streams != 0 {
+            self.doorbell_ack = rung;
+            self.output32(bus, csg::DOORBELL_ACK, rung)?;
+        }
+        if streams >> self.ports.len() != 0 {
+            bus.misuse(format_args!(
+                "{}: doorbells {streams:#x} for streams that do not exist; there are {}",
+                self.mailbox.name,
+                self.ports.len()
+            ));
+        }
+
+        let req = self.mailbox.request(bus)?;
+        let changed = (req ^ self.mailbox.ack()) & !csg::EVENTS;
+        if changed != 0 {
+            bus.trace(
+                TraceKind::Request,
+                format_args!(
+                    "{}: req {req:#010x}, changed {changed:#010x}, streams {streams:#x}",
+                    self.mailbox.name
+                ),
+            );
+        }
+        let unknown = changed & !(csg::STATE | csg::TOGGLES);
+        if unknown != 0 {
+            bus.misuse(format_args!(
+                "{}: requests {unknown:#010x} that this firmware does not know",
+                self.mailbox.name
+            ));
+        }
+
+        let mut answers = csg::TOGGLES;
+        if changed & csg::ENDPOINT_CONFIG != 0 {
+            self.configure_endpoints(bus)?;
+        }
+        if changed & csg::STATE != 0 && self.change_state(bus, settings, req & csg::STATE)? {
+            answers |= csg::STATE;
+        }
+        if self.resident.is_some() {
+            for n in 0..self.ports.len() {
+                if streams & (1 << n) != 0 {
+                    let news = self.ports[n].serve(bus, settings, None)?;
+                    self.tell(bus, n, news)?;
+                    self.ports[n].kick(bus)?;
+                }
+            }
+        }
+        self.report(bus)?;
+        if changed & csg::STATUS_UPDATE != 0 {
+            self.write_status(bus)?;
+        }
+        let irq = self.mailbox.answer(bus, req, answers)?;
+        self.irq(bus, irq);
+        Ok(())
+    }
+
+    /// Reads and checks which endpoints the group may use.
+    fn configure_endpoints(&mut self, bus: &mut dyn Bus) -> Result<(), Fault> {
+        let allow = [
+            self.input64(bus, csg::ALLOW_COMPUTE)?,
+            self.input64(bus, csg::ALLOW_FRAGMENT)?,
+            self.input32(bus, csg::ALLOW_OTHER)?.into(),
+        ];
+        let endpoint_req = self.input32(bus, csg::ENDPOINT_REQ)?;
+        let (shaders, tilers) = (bus.profile().shader_present, bus.profile().tiler_present);
+        let name = &self.mailbox.name;
+        for (kind, allow, present, shift, bits) in [
+            ("compute", allow[0], shaders, 0, 8),
+            ("fragment", allow[1], shaders, 8, 8),
+            ("tiler", allow[2], tilers, 16, 4),
+        ] {
+            if allow & !present != 0 {
+                bus.misuse(format_args!(
+                    "{name}: {kind} endpoints {allow:#x} that are not present ({present:#x})"
+                ));
+            }
+            let count = (endpoint_req >> shift) & ((1 << bits) - 1);
+            if count > allow.count_ones() {
+                bus.misuse(format_args!(
+                    "{name}: asks for {count} {kind} endpoints of the mask {allow:#x}"
+                ));
+            }
+        }
+        if let Some(resident) = &mut self.resident {
+            resident.allow = allow;
+            resident.endpoint_req = endpoint_req;
+            for stream in self
+                .ports
+                .iter_mut()
+                .filter_map(|port| port.stream.as_mut())
+            {
+                stream.recheck = true;
+            }
+        }
+        Ok(())
+    }
+
+    /// Brings the group into the state that the host asks for; says whether that was possible.
+    fn change_state(
+        &mut self,
+        bus: &mut dyn Bus,
+        settings: &Settings,
+        state: u32,
+    ) -> Result<bool, Fault> {
+        match (state, self.resident.is_some()) {
+            (csg::START, false) => self.start(bus, settings),
+            (csg::RESUME, false) => self.resume(bus, settings),
+            (csg::SUSPEND, true) => self.suspend(bus),
+            (csg::TERMINATE, _) => {
+                self.report(bus)?;
+                self.leave(bus)?;
+                Ok(true)
+            }
+            (state, resident) => {
+                bus.misuse(format_args!(
+                    "{}: asks for state {state} while {} group is on the slot",
+                    self.mailbox.name,
+                    if resident { "a" } else { "no" }
+                ));
+                Ok(false)
+            }
+        }
+    }
+
+    /// The group that the host configured, without streams; `None` if that makes no sense.
+    fn configured(&mut self, bus: &mut dyn Bus) -> Result<Option<Resident>, Fault> {
+        let config = self.input32(bus, csg::CONFIG)?;
+        let as_nr = (config & 0xf) as u8;
+        let present = bus.profile().as_present;
+        if as_nr == MCU || present & (1 << as_nr) == 0 {
+            bus.misuse(format_args!(
+                "{}: address space {as_nr} is not one for groups (present: {present:#x})",
+                self.mailbox.name
+            ));
+            return Ok(None);
+        }
+        Ok(Some(Resident {
+            as_nr,
+            allow: [0; 3],
+            endpoint_req: 0,
+            progress: vec![0; self.ports.len()],
+            disjoint: 0,
+            idle: IdleWatch::default(),
+            stalled_since: None,
+            stall_reported: false,
+        }))
+    }
+
+    fn start(&mut self, bus: &mut dyn Bus, settings: &Settings) -> Result<bool, Fault> {
+        let Some(resident) = self.configured(bus)? else {
+            return Ok(false);
+        };
+        self.enter(bus, settings, resident, Vec::new())?;
+        Ok(true)
+    }
+
+    fn resume(&mut self, bus: &mut dyn Bus, settings: &Settings) -> Result<bool, Fault> {
+        let Some(mut resident) = self.configured(bus)? else {
+            return Ok(false);
+        };
+        let va = self.input64(bus, csg::SUSPEND_BUF)?;
+        let mut bytes = vec![0; settings.suspend_size as usize];
+        bus.read(MCU, va, &mut bytes)?;
+        let saved = match suspend::decode(&bytes, bus.now()) {
+            Ok(saved) => saved,
+            Err(damaged) => {
+                bus.misuse(format_args!(
+                    "{}: cannot resume from the suspend buffer at {va:#x}: {damaged}",
+                    self.mailbox.name
+                ));
+                return Ok(false);
+            }
+        };
+        resident.progress = saved.progress;
+        resident.disjoint = saved.disjoint + 1;
+        self.enter(bus, settings, resident, saved.streams)?;
+        Ok(true)
+    }
+
+    /// Puts a group on the slot and starts its streams.
+    fn enter(
+        &mut self,
+        bus: &mut dyn Bus,
+        settings: &Settings,
+        resident: Resident,
+        saved: Vec<Option<Stream>>,
+    ) -> Result<(), Fault> {
+        self.resident = Some(resident);
+        self.configure_endpoints(bus)?;
+        let mut saved = saved.into_iter();
+        for n in 0..self.ports.len() {
+            let saved = saved.next().flatten();
+            let news = self.ports[n].serve(bus, settings, saved)?;
+            self.tell(bus, n, news)?;
+            self.ports[n].kick(bus)?;
+        }
+        Ok(())
+    }
+
+    fn suspend(&mut self, bus: &mut dyn Bus) -> Result<bool, Fault> {
+        let va = self.input64(bus, csg::SUSPEND_BUF)?;
+        if va == 0 || va % 4096 != 0 {
+            bus.misuse(format_args!(
+                "{}: suspend buffer at {va:#x} is not page-aligned",
+                self.mailbox.name
+            ));
+            return Ok(false);
+        }
+        self.report(bus)?;
+        self.write_status(bus)?;
+        let Some(resident) = &self.resident else {
+            return Ok(false);
+        };
+        let saved = Saved {
+            progress: resident.progress.clone(),
+            disjoint: resident.disjoint,
+            streams: self.ports.iter().map(|port| port.stream.clone()).collect(),
+        };
+        let bytes = suspend::encode(&saved, bus.now());
+        bus.write(MCU, va, &bytes)?;
+        self.leave(bus)?;
+        Ok(true)
+    }
+
+    /// Takes the group off the slot.
+    fn leave(&mut self, bus: &mut dyn Bus) -> Result<(), Fault> {
+        self.resident = None;
+        self.ports.iter_mut().try_for_each(|port| port.stop(bus))
+    }
+
+    /// Writes the status words of the group and of its streams.
+    fn write_status(&mut self, bus: &mut dyn Bus) -> Result<(), Fault> {
+        let Some(resident) = &self.resident else {
+            return Ok(());
+        };
+        let as_nr = resident.as_nr;
+        let endpoints = resident.endpoint_req;
+        for port in &self.ports {
+            if let Some(stream) = &port.stream {
+                let mut heap = [0; 12];
+                if stream.heap == 0 || bus.read(as_nr, stream.heap, &mut heap).is_err() {
+                    heap = [0; 12];
+                }
+                let word =
+                    |n: usize| u32::from_le_bytes([heap[n], heap[n + 1], heap[n + 2], heap[n + 3]]);
+                stream.write_status(bus, port.mailbox.output, [word(0), word(4), word(8)])?;
+            }
+        }
+        let idle = self.is_idle();
+        self.output32(bus, csg::STATUS_ENDPOINT_CURRENT, endpoints)?;
+        self.output32(bus, csg::STATUS_ENDPOINT_REQ, endpoints)?;
+        self.output32(bus, csg::STATUS_STATE, idle.into())?;
+        self.output32(bus, csg::RESOURCE_DEP, 0)
+    }
+
+    /// Whether no stream of the group has anything to do.
+    pub(super) fn is_idle(&self) -> bool {
+        let busy = |port: &Port| {
+            let stream = port.stream.as_ref();
+            stream.is_some_and(|stream| !stream.is_idle(port.levels))
+        };
+        !self.ports.iter().any(busy)
+    }
+
+    /// Tells the host how far every stream has come, and of exceptions.
+    fn report(&mut self, bus: &mut dyn Bus) -> Result<(), Fault> {
+        for n in 0..self.ports.len() {
+            let news = self.ports[n].report(bus)?;
+            self.tell(bus, n, news)?;
+        }
+        Ok(())
+    }
+
+    /// Passes a stream's news on to the host.
+    fn tell(&mut self, bus: &mut dyn Bus, stream: usize, news: News) -> Result<(), Fault> {
+        if news.event {
+            let answered = self.input32(bus, csg::CS_IRQ_ACK)?;
+            let bit = 1 << stream;
+            if (answered ^ self.cs_irq_req) & bit == 0 {
+                self.cs_irq_req ^= bit;
+                self.output32(bus, csg::CS_IRQ_REQ, self.cs_irq_req)?;
+            }
+        }
+        self.irq(bus, news.irq);
+        Ok(())
+    }
+
+    fn raise(&mut self, bus: &mut dyn Bus, event: u32) -> Result<(), Fault> {
+        let irq = self.mailbox.raise(bus, event)? == Some(true);
+        self.irq(bus, irq);
+        Ok(())
+    }
+
+    /// The host rang the doorbell on `page` without a request.
+    ///
+    /// Says whether a stream of this group listens to it.
+    ///
+    /// # Errors
+    ///
+    /// The MCU cannot reach a ring's input block.
+    pub(super) fn ring(&mut self, bus: &mut dyn Bus, page: u32) -> Result<bool, Fault> {
+        let mut heard = false;
+        for port in &mut self.ports {
+            if port.stream.as_ref().is_some_and(|s| s.doorbell == page) {
+                heard = true;
+                port.kick(bus)?;
+            }
+        }
+        if heard {
+            self.report(bus)?;
+        }
+        Ok(heard)
+    }
+
+    /// Lets streams that wait for sync objects look again.
+    pub(super) fn wake(&mut self) {
+        self.recheck(|blocked| matches!(blocked, Blocked::Sync { .. }));
+    }
+
+    fn recheck(&mut self, which: impl Fn(&Blocked) -> bool) {
+        for stream in self
+            .ports
+            .iter_mut()
+            .filter_map(|port| port.stream.as_mut())
+        {
+            if stream.blocked.as_ref().is_some_and(&which) {
+                stream.recheck = true;
+            }
+        }
+    }
+
+    /// Whether the stream has an instruction to try now.
+    pub(super) fn is_runnable(&self, stream: usize) -> bool {
+        let stream = self.ports[stream].stream.as_ref();
+        self.resident.is_some() && stream.is_some_and(|stream| stream.is_runnable())
+    }
+
+    /// Whether any stream has an instruction to try now.
+    pub(super) fn any_runnable(&self) -> bool {
+        (0..self.ports.len()).any(|stream| self.is_runnable(stream))
+    }
+
+    /// Runs one stream for at most `budget` instructions; returns how many it took, and
+    /// whether the streams of all groups are to look at their sync objects again.
+    ///
+    /// # Errors
+    ///
+    /// The MCU cannot reach the interface or the ring's output block.
+    pub(super) fn run(
+        &mut self,
+        bus: &mut dyn Bus,
+        settings: &Settings,
+        n: usize,
+        budget: u32,
+    ) -> Result<(u32, bool), Fault> {
+        let mut steps = 0;
+        let Some(effects) = self.with_stream(bus, settings, n, |stream, env| {
+            while steps < budget && stream.is_runnable() {
+                stream.step(env);
+                steps += 1;
+            }
+        }) else {
+            return Ok((0, false));
+        };
+        self.settle(bus, n, effects)?;
+        Ok((steps, effects.wake_all))
+    }
+
+    /// Ends endpoint jobs whose time has come, and raises events that are due.
+    ///
+    /// Returns whether the streams of all groups are to look at their sync objects again.
+    ///
+    /// # Errors
+    ///
+    /// The MCU cannot reach the interface or the ring's output block.
+    pub(super) fn poll(&mut self, bus: &mut dyn Bus, settings: &Settings) -> Result<bool, Fault> {
+        let now = bus.now();
+        let mut wake_all = false;
+        for n in 0..self.ports.len() {
+            let mut ended = false;
+            if let Some(effects) = self.with_stream(bus, settings, n, |stream, env| {
+                ended = stream.finish_jobs(env, now);
+            }) {
+                wake_all |= effects.wake_all;
+                if ended {
+                    self.moved_on(now);
+                }
+                self.settle(bus, n, effects)?;
+            }
+        }
+        self.check_progress(bus, settings, now)?;
+        let idle = self.is_idle();
+        if let Some(resident) = &mut self.resident {
+            if resident.idle.update(idle, now, settings.idle_time) {
+                self.report(bus)?;
+                self.write_status(bus)?;
+                self.raise(bus, csg::IDLE)?;
+            }
+        }
+        Ok(wake_all)
+    }
+
+    /// Notes that endpoint jobs made progress.
+    fn moved_on(&mut self, now: Instant) {
+        if let Some(resident) = &mut self.resident {
+            resident.stalled_since = resident.stalled_since.map(|_| now);
+            resident.stall_reported = false;
+        }
+    }
+
+    /// Raises the progress timer event when endpoint jobs ran for too long.
+    fn check_progress(
+        &mut self,
+        bus: &mut dyn Bus,
+        settings: &Settings,
+        now: Instant,
+    ) -> Result<(), Fault> {
+        let busy = self.next_end().is_some();
+        let Some(resident) = &mut self.resident else {
+            return Ok(());
+        };
+        if !busy {
+            resident.stalled_since = None;
+            return Ok(());
+        }
+        let since = *resident.stalled_since.get_or_insert(now);
+        let Some(limit) = settings.progress_time else {
+            return Ok(());
+        };
+        if now >= since + limit && !resident.stall_reported {
+            resident.stall_reported = true;
+            self.raise(bus, csg::PROGRESS_TIMER)?;
+        }
+        Ok(())
+    }
+
+    /// Calls `f` with a stream and what it can reach; `None` if there is no such stream.
+    fn with_stream(
+        &mut self,
+        bus: &mut dyn Bus,
+        settings: &Settings,
+        n: usize,
+        f: impl FnOnce(&mut Stream, &mut Env<'_>),
+    ) -> Option<Effects> {
+        let resident = self.resident.as_mut()?;
+        let stream = self.ports[n].stream.as_mut()?;
+        let allowed = |n: usize, shift: u32, bits: u32| {
+            let count = (resident.endpoint_req >> shift) & ((1 << bits) - 1);
+            let mask = match n {
+                2 => resident.allow[n],
+                _ => resident.allow[n] & settings.core_mask,
+            };
+            count != 0 && mask != 0
+        };
+        let endpoints = Endpoints {
+            compute: allowed(0, 0, 8),
+            fragment: allowed(1, 8, 8),
+            tiler: allowed(2, 16, 4),
+        };
+        let mut env = Env {
+            bus,
+            decoder: settings.decoder,
+            as_nr: resident.as_nr,
+            slot: self.slot,
+            stream: n,
+            progress: &mut resident.progress,
+            endpoints,
+            disjoint: resident.disjoint,
+            run_time: settings.run_time,
+            max_calls: settings.max_calls,
+            effects: Effects::default(),
+        };
+        f(stream, &mut env);
+        Some(env.effects)
+    }
+
+    /// Passes on what a stream did to the rest of the group and to the host.
+    fn settle(&mut self, bus: &mut dyn Bus, n: usize, effects: Effects) -> Result<(), Fault> {
+        let news = self.ports[n].report(bus)?;
+        self.tell(bus, n, news)?;
+        if effects.wake_group {
+            self.wake();
+        }
+        if effects.progress {
+            self.recheck(|blocked| matches!(blocked, Blocked::Progress));
+            self.moved_on(bus.now());
+        }
+        if effects.sync_update {
+            self.raise(bus, csg::SYNC_UPDATE)?;
+        }
+        Ok(())
+    }
+
+    fn next_end(&self) -> Option<Instant> {
+        let streams = self.ports.iter().filter_map(|port| port.stream.as_ref());
+        streams.filter_map(|stream| stream.next_end()).min()
+    }
+
+    /// When [`Group::poll`] has to be called again if nothing else happens.
+    pub(super) fn deadline(&self, settings: &Settings) -> Option<Instant> {
+        let resident = self.resident.as_ref()?;
+        let stall = settings.progress_time.filter(|_| !resident.stall_reported);
+        let stall = resident
+            .stalled_since
+            .zip(stall)
+            .map(|(since, limit): (Instant, Duration)| since + limit);
+        [
+            self.next_end(),
+            resident.idle.deadline(settings.idle_time),
+            stall,
+        ]
+        .into_iter()
+        .flatten()
+        .min()
+    }
+}
