@@ -73,7 +73,7 @@ contained() {
     local user=()
     [ "$(id -u)" = 0 ] || user=(unshare --user --map-root-user --map-auto)
     export KERNEL_RELEASE KERNEL_VERSION KERNEL_FILES KERNEL_DIR
-    exec "${user[@]}" setpriv --pdeathsig KILL unshare --pid --fork --kill-child \
+    exec "${user[@]}" setpriv --pdeathsig KILL unshare --mount --propagation private --pid --fork --kill-child \
         bash -euo pipefail -c '
             scripts=$0
             . "$scripts/lib.sh"
