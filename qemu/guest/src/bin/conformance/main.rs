@@ -1,0 +1,51 @@
+// SPDX-License-Identifier: GPL-2.0 OR MIT
+
+//! What a driver of the panthor uAPI must do, as named tests; expectations are those of the C driver in Linux 7.3.
+//!
+//! Tests whose names begin with `later::` are about ioctls and behaviour beyond the first slice of Magni:
+//! `conformance --skip later::` leaves them out. Everything else is for any driver.
+
+mod arrays;
+mod bind;
+mod bo;
+mod core;
+mod cx;
+mod faults;
+mod group;
+mod isolation;
+mod jobs;
+mod later;
+mod query;
+mod roles;
+mod submit;
+mod sync;
+mod vm;
+
+use std::process::ExitCode;
+
+use libtest_mimic::Arguments;
+
+fn main() -> ExitCode {
+    if let Some(code) = roles::run_if_asked() {
+        return code;
+    }
+    let mut args = Arguments::from_args();
+    // The GPU has few group slots; tests that fill them must not meet.
+    args.test_threads.get_or_insert(1);
+
+    let mut tests = cx::Tests::default();
+    core::tests(&mut tests);
+    query::tests(&mut tests);
+    vm::tests(&mut tests);
+    bo::tests(&mut tests);
+    bind::tests(&mut tests);
+    group::tests(&mut tests);
+    submit::tests(&mut tests);
+    arrays::tests(&mut tests);
+    isolation::tests(&mut tests);
+    jobs::tests(&mut tests);
+    sync::tests(&mut tests);
+    faults::tests(&mut tests);
+    later::tests(&mut tests);
+    libtest_mimic::run(&args, tests.into_trials()).exit_code()
+}
