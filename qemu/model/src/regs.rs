@@ -47,9 +47,38 @@ pub fn name(offset: u32) -> String {
             let page = (offset - csf::DOORBELL_BASE) / csf::DOORBELL_STRIDE;
             format!("DOORBELL{page}")
         }
+        gpu::POWER_FIRST..=gpu::POWER_LAST if offset % 8 == 4 => match gpu::name(offset - 4) {
+            Some(name) => format!("{name}_HI"),
+            None => format!("{offset:#07x}"),
+        },
         _ => match gpu::name(offset).or_else(|| csf::name(offset)) {
             Some(name) => name.to_owned(),
             None => format!("{offset:#07x}"),
         },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn registers_of_every_block_have_names() {
+        for (offset, expected) in [
+            (0x0, "GPU_ID"),
+            (0x28, "GPU_INT_MASK"),
+            (0x1a0, "L2_PWRON"),
+            (0x1a4, "L2_PWRON_HI"),
+            (0x704, "MCU_STATUS"),
+            (0x1004, "JOB_INT_CLEAR"),
+            (0x2000, "MMU_INT_RAWSTAT"),
+            (0x2458, "AS1_COMMAND"),
+            (0x1_0000, "LATEST_FLUSH"),
+            (0x9_0000, "DOORBELL1"),
+            (0x9_0004, "0x90004"),
+            (0x5c, "0x0005c"),
+        ] {
+            assert_eq!(name(offset), expected);
+        }
     }
 }
