@@ -6,6 +6,7 @@ use std::fmt;
 use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -156,6 +157,18 @@ impl Device {
     /// Path of the node.
     pub fn path(&self) -> &Path {
         &self.0.path
+    }
+
+    /// Name of the kernel module that drives the device, if sysfs tells.
+    pub fn module_name(&self) -> Option<String> {
+        let device = self.0.file.metadata().ok()?.rdev();
+        let link = format!(
+            "/sys/dev/char/{}:{}/device/driver/module",
+            libc::major(device),
+            libc::minor(device)
+        );
+        let module = fs::canonicalize(link).ok()?;
+        Some(module.file_name()?.to_str()?.to_owned())
     }
 
     /// Issues an ioctl.

@@ -19,6 +19,7 @@ pub(crate) fn tests(t: &mut Tests) {
     t.add("isolation::group", group);
     t.add("isolation::syncobj", syncobj);
     t.add("isolation::memory", memory);
+    t.add_c_oopses("signal_of_another_file_s_syncobj", syncobj_signal);
 }
 
 /// A file without any handle.
@@ -115,10 +116,6 @@ fn syncobj() -> Result<()> {
         group.submit(&[Job::sync_point(0).sync(object.wait_op())]),
         Errno::ENOENT,
     )?;
-    refused(
-        group.submit(&[Job::sync_point(0).sync(object.signal_op())]),
-        Errno::EINVAL,
-    )?;
     let mut destroy = SyncobjDestroy {
         handle: object.handle(),
         pad: 0,
@@ -126,6 +123,17 @@ fn syncobj() -> Result<()> {
     refused(other.call(&mut destroy), Errno::EINVAL)?;
     object.status()?;
     Ok(())
+}
+
+fn syncobj_signal() -> Result<()> {
+    let cx = Cx::new()?;
+    let object = cx.syncobj()?;
+    let vm = Vm::new(&stranger(&cx)?)?;
+    let group = Group::new(&vm, &GroupConfig::queues(1))?;
+    refused(
+        group.submit(&[Job::sync_point(0).sync(object.signal_op())]),
+        Errno::EINVAL,
+    )
 }
 
 /// Two files use the same GPU addresses; each sees its own memory.

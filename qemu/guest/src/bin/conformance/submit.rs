@@ -18,6 +18,7 @@ pub(crate) fn tests(t: &mut Tests) {
     t.add_refusals("group_submit_job", job, JOB);
     t.add_refusals("group_submit_wait", wait_op, WAIT);
     t.add_refusals("group_submit_signal", signal_op, SIGNAL);
+    t.add_c_oopses("group_submit_signal_of_an_unknown_handle", unknown_signal);
     t.add("group_submit::no_jobs_do_nothing", no_jobs);
     t.add("group_submit::all_or_nothing", all_or_nothing);
     t.add("group_submit::flush_id_with_the_top_bit", top_flush_bit);
@@ -143,9 +144,24 @@ const SIGNAL: &[Row<SyncOp>] = &[
         assert_eq!(o.flags, SYNC_OP_SIGNAL | SYNC_OP_SYNCOBJ);
         o.timeline_value = 1;
     }),
-    ("handle_0", Errno::EINVAL, |_, o| o.handle = 0),
-    ("unknown_handle", Errno::EINVAL, |_, o| o.handle = NO_HANDLE),
 ];
+
+/// The C driver releases the sync object that it did not find.
+fn unknown_signal() -> Result<()> {
+    let cx = Cx::new()?;
+    signal_op(&cx, |_, _| {})?;
+    refused(signal_op(&cx, |_, o| o.handle = 0), Errno::EINVAL)?;
+    refused(signal_op(&cx, |_, o| o.handle = NO_HANDLE), Errno::EINVAL)?;
+    // The same with a point, which has one more thing to give back.
+    let timeline = |_: &Cx, o: &mut SyncOp| {
+        *o = SyncOp {
+            flags: SYNC_OP_SIGNAL | SYNC_OP_TIMELINE_SYNCOBJ,
+            handle: NO_HANDLE,
+            timeline_value: 1,
+        }
+    };
+    refused(signal_op(&cx, timeline), Errno::EINVAL)
+}
 
 fn no_jobs() -> Result<()> {
     let cx = Cx::new()?;

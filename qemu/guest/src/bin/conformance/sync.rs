@@ -28,6 +28,7 @@ pub(crate) fn tests(t: &mut Tests) {
     t.add("sync::last_signal_wins", last_signal);
     t.add("sync::same_object_waited_and_signalled", wait_and_signal);
     t.add("sync::destroyed_while_in_use", destroyed);
+    t.add_c_oopses("signal_of_a_destroyed_syncobj", destroyed_before);
     t.add("sync::reset_while_in_use", reset);
     t.add("sync::timed_wait_ends", timed_wait);
     t.add("sync::empty_job_carries_waits", empty_job);
@@ -342,12 +343,6 @@ fn wait_and_signal() -> Result<()> {
 }
 
 fn destroyed() -> Result<()> {
-    let blocked = Blocked::new(|gpu| {
-        let object = gpu.cx.syncobj()?;
-        Ok(vec![object.signal_op()])
-        // `object` is destroyed here, before the submission: the handle names nothing.
-    });
-    ensure!(blocked.is_err(), "a destroyed sync object was accepted");
     let mut first = None;
     let blocked = Blocked::new(|gpu| {
         let object = gpu.cx.syncobj()?;
@@ -363,6 +358,15 @@ fn destroyed() -> Result<()> {
     drop(object);
     blocked.release()?;
     signaled(&done)
+}
+
+fn destroyed_before() -> Result<()> {
+    let gpu = Gpu::new(1)?;
+    let op = gpu.cx.syncobj()?.signal_op();
+    refused(
+        gpu.group.submit(&[Job::sync_point(0).sync(op)]),
+        Errno::EINVAL,
+    )
 }
 
 fn reset() -> Result<()> {
