@@ -633,10 +633,10 @@ mod tests {
             let mut seen = 0u32;
             for (first, count) in runs(mask) {
                 let run = ((1u32 << count) - 1) << first;
-                assert_eq!(seen & (run | run << 1), 0, "runs of {mask:#x} touch");
+                assert_eq!(seen & (run | (run << 1)), 0, "runs of {mask:#x} touch");
                 seen |= run;
             }
-            assert_eq!(seen, mask.into());
+            assert_eq!(seen, u32::from(mask));
         }
     }
 }

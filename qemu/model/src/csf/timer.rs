@@ -74,7 +74,7 @@ mod tests {
         assert_eq!(field(0, &profile), None);
         let second = field(units, &profile).unwrap();
         assert!(second.abs_diff(Duration::from_secs(1)) < Duration::from_millis(1));
-        let on_gpu_clock = field(units | 1 << 31, &profile).unwrap();
+        let on_gpu_clock = field(units | (1 << 31), &profile).unwrap();
         assert!(on_gpu_clock.abs_diff(Duration::from_micros(62_500)) < Duration::from_micros(20));
     }
 
