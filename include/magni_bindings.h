@@ -5,6 +5,7 @@
  */
 #include <linux/hrtimer_types.h>
 
+#include <drm/drm_auth.h>
 #include <drm/drm_device.h>
 #include <drm/drm_drv.h>
 #include <drm/drm_exec.h>

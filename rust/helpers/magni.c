@@ -3,6 +3,9 @@
 
 #include <drm/drm_exec.h>
 #include <drm/drm_syncobj.h>
+#ifdef CONFIG_ARM_ARCH_TIMER
+#include <asm/arch_timer.h>
+#endif
 #include <linux/compat.h>
 #include <linux/dma-fence.h>
 #include <linux/mm.h>
@@ -62,4 +65,13 @@ __rust_helper bool rust_helper_in_compat_syscall(void)
 __rust_helper pgprot_t rust_helper_pgprot_noncached(pgprot_t prot)
 {
 	return pgprot_noncached(prot);
+}
+
+__rust_helper u32 rust_helper_arch_timer_rate(void)
+{
+#ifdef CONFIG_ARM_ARCH_TIMER
+	return arch_timer_get_cntfrq();
+#else
+	return 0;
+#endif
 }

@@ -140,8 +140,7 @@ impl Fence {
     /// `ERESTARTSYS` if a signal came first.
     pub fn wait_interruptible(&self) -> Result {
         // SAFETY: By the type invariant.
-        let left =
-            unsafe { bindings::dma_fence_wait_timeout(self.as_raw(), true, c_long::MAX) };
+        let left = unsafe { bindings::dma_fence_wait_timeout(self.as_raw(), true, c_long::MAX) };
         if left < 0 {
             Err(Error::from_errno(left as c_int))
         } else {
@@ -233,13 +232,7 @@ impl FenceAlloc {
         // module; fences forget them when they signal, and unloading a module waits for a grace
         // period, in which calls under way end. A null lock selects the fence's own.
         unsafe {
-            bindings::dma_fence_init64(
-                ptr,
-                context.ops,
-                core::ptr::null_mut(),
-                context.id,
-                seqno,
-            )
+            bindings::dma_fence_init64(ptr, context.ops, core::ptr::null_mut(), context.id, seqno)
         };
         // SAFETY: Not null, and initialisation leaves one reference, which is ours.
         let fence = unsafe { ARef::from_raw(NonNull::new_unchecked(ptr.cast::<Fence>())) };

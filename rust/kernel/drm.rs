@@ -14,6 +14,8 @@ pub use self::upstream::*;
 pub use rk::drm::*;
 
 pub mod exec;
+pub mod gpuvm_ext;
+pub mod master;
 pub mod sched;
 pub mod syncobj;
 pub mod table;

@@ -14,6 +14,8 @@ pub use rk::*;
 
 pub use ::bindings;
 
+pub mod capability;
+pub mod clocksource;
 pub mod dma;
 pub mod dma_fence;
 pub mod drm;

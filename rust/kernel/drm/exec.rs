@@ -128,9 +128,7 @@ impl Locker<'_> {
     /// `ERESTARTSYS`.
     pub fn prepare_vm<T: DriverGpuVm>(&mut self, vm: &GpuVm<T>, fences: u32) -> Result {
         // SAFETY: The context is in its locking loop, and the VM is alive.
-        to_result(unsafe {
-            bindings::drm_gpuvm_prepare_vm(vm.as_raw(), self.exec.get(), fences)
-        })?;
+        to_result(unsafe { bindings::drm_gpuvm_prepare_vm(vm.as_raw(), self.exec.get(), fences) })?;
         // SAFETY: As above; the VM's own reservation was locked just now, which keeps two of
         // these from running at once, as the function demands.
         to_result(unsafe {

@@ -101,12 +101,7 @@ impl SyncObj {
     pub fn add_point(&self, chain: FenceChain, fence: &Fence, point: u64) {
         // SAFETY: Both are alive; C takes over the link, and a reference of its own to the fence.
         unsafe {
-            bindings::drm_syncobj_add_point(
-                self.as_raw(),
-                chain.into_raw(),
-                fence.as_raw(),
-                point,
-            )
+            bindings::drm_syncobj_add_point(self.as_raw(), chain.into_raw(), fence.as_raw(), point)
         };
     }
 }

@@ -23,6 +23,8 @@ use core::{
     slice, //
 };
 
+mod panthor;
+
 /// A structure that is shared with user space and may grow at its end.
 ///
 /// # Safety

@@ -3,8 +3,7 @@
 //! Taking queued work back, and moving timers.
 
 use crate::{
-    bindings,
-    container_of,
+    bindings, container_of,
     prelude::*,
     sync::Arc,
     time::Jiffies,
@@ -65,8 +64,7 @@ where
     T: WorkItem<ID, Pointer = Arc<T>> + HasDelayedWork<T, ID>,
 {
     // SAFETY: As in `cancel_work_sync`, with the timer of the same item.
-    let pending =
-        unsafe { bindings::cancel_delayed_work_sync(raw_delayed_work::<T, ID>(item)) };
+    let pending = unsafe { bindings::cancel_delayed_work_sync(raw_delayed_work::<T, ID>(item)) };
     // SAFETY: As in `cancel_work_sync`.
     pending.then(|| unsafe { Arc::from_raw(Arc::as_ptr(item)) })
 }

@@ -88,8 +88,6 @@ impl Drop for ModuleQueueGuard {
         // SAFETY: May sleep here: a module's exit is process context.
         unsafe { bindings::rcu_barrier() };
         self.queue.drain();
-        self.slot
-            .0
-            .store(core::ptr::null_mut(), Ordering::Release);
+        self.slot.0.store(core::ptr::null_mut(), Ordering::Release);
     }
 }

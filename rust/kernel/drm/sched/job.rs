@@ -99,9 +99,7 @@ impl<T: Operations> Job<T> {
         let resources = unsafe { (*job.resources.get()).take() };
 
         let result = match resources {
-            Some(resources) if !job.cancelled.load(Ordering::Relaxed) => {
-                T::run_job(job, resources)
-            }
+            Some(resources) if !job.cancelled.load(Ordering::Relaxed) => T::run_job(job, resources),
             _ => Err(ECANCELED),
         };
         match result {

@@ -8,9 +8,7 @@ use super::{
     PendingJob, //
 };
 use crate::{
-    bindings,
-    container_of,
-    device,
+    bindings, container_of, device,
     error::to_result,
     prelude::*,
     str::CString,

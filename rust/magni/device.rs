@@ -1,0 +1,171 @@
+// SPDX-License-Identifier: GPL-2.0 OR MIT
+
+//! The GPU as the rest of the driver sees it: its blocks, and what spans them.
+//!
+//! Blocks hold those below them: [`Mmio`] < [`Gpu`] < [`Mmu`] < VM < [`Firmware`] < [`Device`] <
+//! scheduler < group < job. Nothing points upwards; what has to be told upwards (interrupts) comes
+//! from the handlers, which the bound device owns. All of it may outlive the binding, and with it
+//! the hardware: every register access fails then.
+
+use crate::{
+    driver::DrmDevice,
+    fw::Firmware,
+    gpu::{
+        info::GpuInfo,
+        Gpu, //
+    },
+    mmio::Mmio,
+    mmu::Mmu,
+    power::Power,
+    regs::mcu::LATEST_FLUSH,
+    reset::Reset, //
+};
+use kernel::{
+    device::{
+        self,
+        Bound, //
+    },
+    drm::Registered,
+    platform,
+    prelude::*,
+    sync::{
+        aref::ARef,
+        Arc,
+        SetOnce, //
+    },
+};
+
+pub(crate) use crate::power::PowerRef;
+
+/// The DRM device together with the proof that the hardware's device is bound.
+#[derive(Clone, Copy)]
+pub(crate) struct BoundDevice<'a> {
+    /// The DRM device.
+    pub(crate) drm: &'a DrmDevice,
+    /// The hardware's device.
+    pub(crate) dev: &'a device::Device<Bound>,
+}
+
+impl<'a> From<&'a DrmDevice<Registered>> for BoundDevice<'a> {
+    fn from(drm: &'a DrmDevice<Registered>) -> Self {
+        let pdev: &platform::Device<Bound> = drm.as_ref();
+
+        Self {
+            drm,
+            dev: pdev.as_ref(),
+        }
+    }
+}
+
+/// Whom interrupts are told to: nobody, before the [`Device`] is complete.
+///
+/// It belongs to the interrupt handlers, which go when the device is unbound.
+pub(crate) struct Upcall(SetOnce<Arc<Device>>);
+
+impl Upcall {
+    /// Nobody is told anything.
+    pub(crate) fn new() -> Result<Arc<Self>> {
+        Ok(Arc::new(Self(SetOnce::new()), GFP_KERNEL)?)
+    }
+
+    /// From now on `device` is told.
+    pub(crate) fn connect(&self, device: &Arc<Device>) {
+        self.0.populate(device.clone());
+    }
+
+    /// The firmware reports something: group slots, a bit each, and the global interface
+    /// (`IRQ_GLOBAL`).
+    pub(crate) fn firmware_events(&self, events: u32) {
+        if let Some(device) = self.0.as_ref() {
+            device.firmware_events(events);
+        }
+    }
+
+    /// Address spaces faulted, a bit each. Their VMs have been marked and taken off the hardware.
+    pub(crate) fn address_spaces_faulted(&self, spaces: u32) {
+        if let Some(device) = self.0.as_ref() {
+            device.address_spaces_faulted(spaces);
+        }
+    }
+}
+
+/// One GPU.
+pub(crate) struct Device {
+    /// The hardware's device, for the log.
+    pub(crate) dev: ARef<device::Device>,
+    /// Registers.
+    pub(crate) mmio: Arc<Mmio>,
+    /// Reset, power, caches.
+    pub(crate) gpu: Arc<Gpu>,
+    /// Address spaces.
+    pub(crate) mmu: Arc<Mmu>,
+    /// Firmware.
+    pub(crate) fw: Arc<Firmware>,
+    /// Identity.
+    pub(crate) info: GpuInfo,
+    /// Power.
+    pub(crate) power: Arc<Power>,
+    /// Need of a reset.
+    pub(crate) reset: Arc<Reset>,
+}
+
+impl Device {
+    /// Makes the GPU of its blocks.
+    pub(crate) fn new(
+        dev: &device::Device,
+        mmio: Arc<Mmio>,
+        gpu: Arc<Gpu>,
+        mmu: Arc<Mmu>,
+        fw: Arc<Firmware>,
+        info: GpuInfo,
+        reset: Arc<Reset>,
+    ) -> Result<Arc<Self>> {
+        Ok(Arc::new(
+            Self {
+                dev: dev.into(),
+                mmio,
+                gpu,
+                mmu,
+                fw,
+                info,
+                power: Power::new()?,
+                reset,
+            },
+            GFP_KERNEL,
+        )?)
+    }
+
+    /// Powers the GPU, and keeps it so for as long as the reference lives. May sleep.
+    ///
+    /// # Errors
+    ///
+    /// `ENODEV` if the device is unbound, `EIO` if it waits for a reset.
+    pub(crate) fn power_get(&self) -> Result<PowerRef> {
+        if self.reset.is_pending() {
+            return Err(EIO);
+        }
+
+        PowerRef::new(&self.power)
+    }
+
+    /// Asks for a reset of the GPU because of `reason`; waits for nothing.
+    pub(crate) fn schedule_reset(&self, reason: &str) {
+        self.reset.schedule(reason);
+    }
+
+    fn firmware_events(&self, _events: u32) {}
+
+    fn address_spaces_faulted(&self, _spaces: u32) {}
+
+    /// Turns everything off, for good. User space does not get in any more; interrupts are served.
+    pub(crate) fn shutdown(&self) {
+        self.power.unplug();
+    }
+
+    /// The number of the last cache flush; 0 (which never counts as flushed) if the GPU is gone.
+    pub(crate) fn flush_id(&self) -> u32 {
+        self.mmio
+            .read(LATEST_FLUSH)
+            .map_or(0, |flush| flush.id().get())
+    }
+}

@@ -1,0 +1,370 @@
+// SPDX-License-Identifier: GPL-2.0 OR MIT
+
+//! Binding: from a node in the device tree to a DRM device, and back.
+
+use crate::{
+    device::{
+        BoundDevice,
+        Device,
+        Upcall, //
+    },
+    file::File,
+    fw::{
+        Firmware,
+        JobIrq,
+        McuEvents, //
+    },
+    gem::Bo,
+    gpu::{
+        info::GpuInfo,
+        Gpu,
+        GpuIrq, //
+    },
+    ioctl,
+    irq::{
+        IrqThread,
+        Service, //
+    },
+    mmio::Mmio,
+    mmu::{
+        Mmu,
+        MmuIrq, //
+    },
+    power::Supplies,
+    regs::{
+        gpu::COHERENCY_FEATURES,
+        mcu::LATEST_FLUSH_PAGE, //
+    },
+    reset::Reset,
+};
+use kernel::{
+    device::{
+        Bound,
+        Core,
+        DeviceContext, //
+    },
+    dma::{
+        self,
+        Device as _,
+        DmaMask, //
+    },
+    drm::{
+        self,
+        ioctl::RENDER_ALLOW,
+        table::{
+            self,
+            features,
+            DriverTable, //
+        },
+        Registered,
+        UnregisteredDevice, //
+    },
+    io::PhysAddr,
+    irq::{
+        Flags,
+        ThreadedRegistration, //
+    },
+    of,
+    platform,
+    prelude::*,
+    sync::Arc,
+    uapi, //
+};
+
+/// The platform driver.
+pub(crate) struct MagniPlatform;
+
+/// The DRM driver.
+pub(crate) struct MagniDrm;
+
+/// A DRM device of this driver.
+pub(crate) type DrmDevice<Ctx = drm::Normal> = drm::Device<MagniDrm, Ctx>;
+
+/// An open file of this driver.
+pub(crate) type DrmFile = drm::File<File>;
+
+/// What differs between systems on chip.
+pub(crate) struct SocInfo {
+    /// The hash that spreads addresses over L2 slices, where it is not the default one.
+    pub(crate) asn_hash: Option<[u32; 3]>,
+}
+
+const DEFAULT_SOC: SocInfo = SocInfo { asn_hash: None };
+const MT8196: SocInfo = SocInfo {
+    asn_hash: Some([0xb, 0xe, 0x0]),
+};
+
+kernel::of_device_table!(
+    OF_TABLE,
+    <MagniPlatform as platform::Driver>::IdInfo,
+    [
+        (of::DeviceId::new(c"mediatek,mt8196-mali"), MT8196),
+        (of::DeviceId::new(c"rockchip,rk3588-mali"), DEFAULT_SOC),
+        (of::DeviceId::new(c"arm,mali-valhall-csf"), DEFAULT_SOC),
+    ]
+);
+
+/// An interrupt line that is being served.
+type Irq<'bound, T> = Pin<KBox<ThreadedRegistration<'bound, IrqThread<T>>>>;
+
+/// What exists while the device is bound.
+///
+/// When it is unbound everything is dropped, in this order: first user space is kept out and waited
+/// for, then the hardware is stopped, with its interrupts still served, then everything is turned
+/// off.
+pub(crate) struct BoundData<'bound> {
+    _registration: drm::Registration<'bound, MagniDrm>,
+    _shutdown: Shutdown,
+    _irqs: Irqs<'bound>,
+    _supplies: Supplies,
+}
+
+/// The interrupt lines.
+struct Irqs<'bound> {
+    _job: Irq<'bound, JobIrq>,
+    _mmu: Irq<'bound, MmuIrq>,
+    _gpu: Irq<'bound, GpuIrq>,
+}
+
+/// Stops the hardware when it is dropped, as far as it was started.
+struct Shutdown {
+    gpu: Arc<Gpu>,
+    mmu: Arc<Mmu>,
+    fw: Option<Arc<Firmware>>,
+    device: Option<Arc<Device>>,
+}
+
+impl Drop for Shutdown {
+    fn drop(&mut self) {
+        if let Some(device) = self.device.take() {
+            device.shutdown();
+        }
+        if let Some(fw) = self.fw.take() {
+            fw.unplug();
+        }
+        self.mmu.unplug();
+
+        // Errors have been reported, and nothing more can be done.
+        let _ = self.gpu.l2_off();
+        let _ = self.gpu.disable_irq();
+    }
+}
+
+fn request_irq<'bound, T: Service + 'bound>(
+    pdev: &'bound platform::Device<Bound>,
+    name: &'static CStr,
+    label: &'static CStr,
+    service: T,
+) -> Result<Irq<'bound, T>> {
+    let request = pdev.irq_by_name(name).inspect_err(|error| {
+        if *error != EPROBE_DEFER {
+            dev_err!(
+                pdev,
+                "device tree: interrupt {name:?} is missing: {error:?}\n"
+            );
+        }
+    })?;
+
+    // SAFETY: The registration is kept in `BoundData`, or dropped when probing fails.
+    let registration =
+        unsafe { ThreadedRegistration::new(request, Flags::SHARED, label, Ok(IrqThread(service))) };
+
+    KBox::pin_init(registration, GFP_KERNEL)
+}
+
+impl<'bound> Irqs<'bound> {
+    fn request(
+        pdev: &'bound platform::Device<Bound>,
+        gpu: &Arc<Gpu>,
+        mmu: &Arc<Mmu>,
+        events: &Arc<McuEvents>,
+        upcall: &Arc<Upcall>,
+    ) -> Result<Self> {
+        let job = JobIrq {
+            events: events.clone(),
+            upcall: upcall.clone(),
+        };
+        let fault = MmuIrq {
+            mmu: mmu.clone(),
+            upcall: upcall.clone(),
+        };
+
+        Ok(Self {
+            _job: request_irq(pdev, c"job", c"magni-job", job)?,
+            _mmu: request_irq(pdev, c"mmu", c"magni-mmu", fault)?,
+            _gpu: request_irq(pdev, c"gpu", c"magni-gpu", GpuIrq(gpu.clone()))?,
+        })
+    }
+}
+
+/// Decides how the GPU and the CPU share memory: the coherency protocol, and whether there is one.
+fn choose_coherency(pdev: &platform::Device<Bound>, mmio: &Mmio) -> Result<(u32, bool)> {
+    if !dma::is_coherent(pdev.as_ref()) {
+        let none = uapi::drm_panthor_gpu_coherency_DRM_PANTHOR_GPU_COHERENCY_NONE;
+        return Ok((none, false));
+    }
+
+    if !mmio.read(COHERENCY_FEATURES)?.ace_lite() {
+        dev_err!(
+            pdev,
+            "device tree: the GPU is marked as coherent, but it has no ACE-Lite: mark it as \"dma-noncoherent\"\n"
+        );
+        return Err(ENOTSUPP);
+    }
+
+    let ace_lite = uapi::drm_panthor_gpu_coherency_DRM_PANTHOR_GPU_COHERENCY_ACE_LITE;
+    Ok((ace_lite, true))
+}
+
+fn set_dma_limits(pdev: &platform::Device<Core<'_>>, info: &GpuInfo) -> Result {
+    let mask = DmaMask::try_new(info.pa_bits()).inspect_err(|_| {
+        dev_err!(pdev, "the GPU has {} PA bits\n", info.pa_bits());
+    })?;
+
+    // SAFETY: Nothing was mapped or allocated for the device yet; this is the only thread that
+    // could do so.
+    unsafe {
+        pdev.dma_set_mask_and_coherent(mask)?;
+        pdev.dma_set_max_seg_size(u32::MAX);
+    }
+
+    Ok(())
+}
+
+impl platform::Driver for MagniPlatform {
+    type IdInfo = SocInfo;
+    type Data<'bound> = BoundData<'bound>;
+    const OF_ID_TABLE: Option<of::IdTable<Self::IdInfo>> = Some(&OF_TABLE);
+
+    fn probe<'bound>(
+        pdev: &'bound platform::Device<Core<'_>>,
+        soc: Option<&'bound Self::IdInfo>,
+    ) -> impl PinInit<Self::Data<'bound>, Error> + 'bound {
+        let dev: &'bound kernel::device::Device<Bound> = pdev.as_ref();
+
+        let supplies = Supplies::enable(dev)?;
+        let mmio = Arc::new(Mmio::new(pdev)?, GFP_KERNEL)?;
+        let id = GpuInfo::identify(dev, &mmio)?;
+
+        let gpu = Gpu::new(dev, mmio.clone())?;
+        gpu.disable_irq()?;
+        gpu.soft_reset()?;
+
+        let (coherency, coherent) = choose_coherency(pdev, &mmio)?;
+        let info = GpuInfo::read(&mmio, id, coherency)?;
+        info.log(dev);
+        set_dma_limits(pdev, &info)?;
+
+        let reset = Reset::new(dev)?;
+        let mmu = Mmu::new(
+            dev,
+            mmio.clone(),
+            gpu.clone(),
+            reset.clone(),
+            &info,
+            coherent,
+        )?;
+        let events = McuEvents::new(mmio.clone())?;
+        let upcall = Upcall::new()?;
+        let irqs = Irqs::request(pdev, &gpu, &mmu, &events, &upcall)?;
+
+        // Declared after the interrupts, so that it is dropped before them if probing fails.
+        let mut shutdown = Shutdown {
+            gpu: gpu.clone(),
+            mmu: mmu.clone(),
+            fw: None,
+            device: None,
+        };
+        gpu.enable_irq()?;
+        mmu.enable_irq()?;
+        gpu.set_asn_hash(&info, soc.and_then(|soc| soc.asn_hash))?;
+        gpu.l2_on(coherency)?;
+
+        let drm = UnregisteredDevice::<MagniDrm>::new(pdev, Ok(()))?;
+        table::install(&drm)?;
+        let cx = BoundDevice { drm: &drm, dev };
+
+        let fw = Firmware::new(cx, &mmio, &mmu, &events, &info, supplies.core_rate())?;
+        shutdown.fw = Some(fw.clone());
+
+        let device = Device::new(dev, mmio, gpu, mmu, fw, info, reset)?;
+        shutdown.device = Some(device.clone());
+        upcall.connect(&device);
+
+        // SAFETY: The registration is kept in `BoundData`, which is dropped when the device is
+        // unbound.
+        let registration = unsafe { drm::Registration::new(dev, drm, Ok::<_, Error>(device), 0)? };
+
+        Ok(BoundData {
+            _registration: registration,
+            _shutdown: shutdown,
+            _irqs: irqs,
+            _supplies: supplies,
+        })
+    }
+}
+
+/// Where the table of the driver's devices lives.
+static TABLE: table::Storage = table::Storage::new();
+
+impl DriverTable for MagniDrm {
+    const FEATURES: u32 = features::SYNCOBJ | features::SYNCOBJ_TIMELINE;
+
+    fn storage() -> &'static table::Storage {
+        &TABLE
+    }
+
+    fn io_base(file: &DrmFile) -> u64 {
+        file.inner().mmio_base()
+    }
+
+    fn io_page(dev: &DrmDevice<Registered>, offset: u64) -> Result<PhysAddr> {
+        if offset != 0 {
+            return Err(EINVAL);
+        }
+
+        Ok(dev.registration_data_with(|device| device.mmio.start()) + LATEST_FLUSH_PAGE)
+    }
+}
+
+// User space looks at the name and the version: they are those of the C driver, whose interface
+// this is.
+const INFO: drm::DriverInfo = drm::DriverInfo {
+    major: 1,
+    minor: 9,
+    patchlevel: 0,
+    name: c"panthor",
+    desc: c"Magni, for Arm Mali CSF GPUs",
+};
+
+#[vtable]
+impl drm::Driver for MagniDrm {
+    type Data = ();
+    type RegistrationData<'a> = Arc<Device>;
+    type Object = Bo;
+    type File = File;
+    type ParentDevice<Ctx: DeviceContext> = platform::Device<Ctx>;
+
+    const INFO: drm::DriverInfo = INFO;
+    const FEAT_RENDER: bool = true;
+
+    kernel::declare_drm_ioctls! {
+        (PANTHOR_DEV_QUERY, drm_panthor_dev_query, RENDER_ALLOW, ioctl::query::dev_query),
+        (PANTHOR_VM_CREATE, drm_panthor_vm_create, RENDER_ALLOW, ioctl::vm::create),
+        (PANTHOR_VM_DESTROY, drm_panthor_vm_destroy, RENDER_ALLOW, ioctl::vm::destroy),
+        (PANTHOR_VM_BIND, drm_panthor_vm_bind, RENDER_ALLOW, ioctl::vm::bind),
+        (PANTHOR_VM_GET_STATE, drm_panthor_vm_get_state, RENDER_ALLOW, ioctl::vm::get_state),
+        (PANTHOR_BO_CREATE, drm_panthor_bo_create, RENDER_ALLOW, ioctl::bo::create),
+        (PANTHOR_BO_MMAP_OFFSET, drm_panthor_bo_mmap_offset, RENDER_ALLOW, ioctl::bo::mmap_offset),
+        (PANTHOR_GROUP_CREATE, drm_panthor_group_create, RENDER_ALLOW, ioctl::group::create),
+        (PANTHOR_GROUP_DESTROY, drm_panthor_group_destroy, RENDER_ALLOW, ioctl::group::destroy),
+        (PANTHOR_GROUP_SUBMIT, drm_panthor_group_submit, RENDER_ALLOW, ioctl::group::submit),
+        (PANTHOR_GROUP_GET_STATE, drm_panthor_group_get_state, RENDER_ALLOW, ioctl::group::get_state),
+        (PANTHOR_TILER_HEAP_CREATE, drm_panthor_tiler_heap_create, RENDER_ALLOW, ioctl::heap::create),
+        (PANTHOR_TILER_HEAP_DESTROY, drm_panthor_tiler_heap_destroy, RENDER_ALLOW, ioctl::heap::destroy),
+        (PANTHOR_BO_SET_LABEL, drm_panthor_bo_set_label, RENDER_ALLOW, ioctl::bo::set_label),
+        (PANTHOR_SET_USER_MMIO_OFFSET, drm_panthor_set_user_mmio_offset, RENDER_ALLOW, ioctl::mmio::set_offset),
+        (PANTHOR_BO_SYNC, drm_panthor_bo_sync, RENDER_ALLOW, ioctl::bo::sync),
+        (PANTHOR_BO_QUERY_INFO, drm_panthor_bo_query_info, RENDER_ALLOW, ioctl::bo::query_info),
+    }
+}

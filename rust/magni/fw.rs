@@ -1,0 +1,23 @@
+// SPDX-License-Identifier: GPL-2.0 OR MIT
+
+//! The firmware that schedules command streams: loading, booting, and its interface.
+
+mod events;
+pub(crate) mod image;
+pub(crate) mod interface;
+pub(crate) mod layout;
+mod load;
+mod mcu;
+
+pub(crate) use self::{
+    events::{
+        JobIrq,
+        McuEvents, //
+    },
+    interface::{
+        CsInterface,
+        CsgInterface,
+        GlbInterface, //
+    },
+    mcu::Firmware,
+};

@@ -1,0 +1,111 @@
+// SPDX-License-Identifier: GPL-2.0 OR MIT
+
+//! The firmware's interrupt.
+
+use crate::{
+    device::Upcall,
+    irq::{
+        IrqLine,
+        Service, //
+    },
+    mmio::Mmio,
+    regs::mcu::{
+        IRQ,
+        IRQ_GLOBAL, //
+    },
+};
+use kernel::{
+    prelude::*,
+    static_lock_class,
+    sync::{
+        atomic::{
+            ordering,
+            AtomicFlag, //
+        },
+        wait::WaitQueue,
+        Arc, //
+    },
+    time::{
+        msecs_to_jiffies,
+        Jiffies, //
+    },
+};
+
+/// What the firmware's interrupt wakes.
+#[pin_data]
+pub(crate) struct McuEvents {
+    #[pin]
+    line: IrqLine,
+    /// Who waits for the firmware to boot or to acknowledge something.
+    #[pin]
+    acks: WaitQueue,
+    booted: AtomicFlag,
+}
+
+impl McuEvents {
+    /// Makes the state; touches no register.
+    pub(crate) fn new(mmio: Arc<Mmio>) -> Result<Arc<Self>> {
+        Arc::pin_init(
+            pin_init!(Self {
+                line <- IrqLine::new(mmio, IRQ),
+                acks <- WaitQueue::new(c"magni::fw::acks", static_lock_class!()),
+                booted: AtomicFlag::new(false),
+            }),
+            GFP_KERNEL,
+        )
+    }
+
+    /// Serves the interrupt from now on; the firmware has not booted yet.
+    pub(super) fn arm(&self) -> Result {
+        self.booted.store(false, ordering::Release);
+        self.line.clear(!0)?;
+        self.line.enable(!0)
+    }
+
+    /// Masks the interrupt.
+    pub(super) fn disarm(&self) {
+        // Without hardware there is nothing to mask.
+        let _ = self.line.disable(!0);
+    }
+
+    /// Waits until the firmware has booted; returns whether it has.
+    pub(super) fn wait_booted(&self, timeout_ms: u32) -> bool {
+        self.wait(msecs_to_jiffies(timeout_ms), || {
+            self.booted.load(ordering::Acquire)
+        }) || self.line.raw().is_ok_and(|raw| raw & IRQ_GLOBAL != 0)
+    }
+
+    /// Sleeps until `condition`, which the firmware makes true, or the timeout; returns whether it
+    /// holds.
+    pub(super) fn wait(&self, timeout: Jiffies, condition: impl FnMut() -> bool) -> bool {
+        self.acks.wait_timeout(timeout, condition)
+    }
+}
+
+/// Serves interrupt line "job".
+pub(crate) struct JobIrq {
+    /// What the interrupt wakes.
+    pub(crate) events: Arc<McuEvents>,
+    /// Told of the firmware's events, once it has booted.
+    pub(crate) upcall: Arc<Upcall>,
+}
+
+impl Service for JobIrq {
+    fn line(&self) -> &IrqLine {
+        &self.events.line
+    }
+
+    fn serve(&self, events: u32) {
+        // Before anything is read, so that an event that comes meanwhile is seen again.
+        let _ = self.events.line.clear(events);
+
+        if events & IRQ_GLOBAL != 0 {
+            self.events.booted.store(true, ordering::Release);
+        }
+        self.events.acks.wake_all();
+
+        if self.events.booted.load(ordering::Acquire) {
+            self.upcall.firmware_events(events);
+        }
+    }
+}

@@ -1,0 +1,378 @@
+// SPDX-License-Identifier: GPL-2.0 OR MIT
+
+//! The firmware's interface, found in shared memory and checked once.
+
+use super::{
+    image::SHARED_START,
+    layout::*, //
+};
+use crate::gem::KernelBo;
+use kernel::{
+    device::Device,
+    new_spinlock,
+    prelude::*,
+    sync::{
+        Arc,
+        SpinLock, //
+    },
+    uapi, //
+};
+
+/// Offset of the first group slot's control block.
+const GROUPS_OFFSET: u64 = 0x1000;
+/// Offset of the first stream's control block in its group's.
+const STREAMS_OFFSET: u64 = 0x40;
+
+/// Limits to what a firmware may offer.
+const GROUPS: core::ops::RangeInclusive<u32> = 3..=31;
+const STREAMS: core::ops::RangeInclusive<u32> = 8..=32;
+
+/// Two groups with the same priority can block each other for ever, and there are 16 priorities:
+/// no more slots than that are used.
+const MAX_GROUPS_USED: u32 = 16;
+
+/// Registers at the end of a stream's register file that the kernel uses for itself.
+const UNPRESERVED_REGISTERS: u32 = 4;
+
+/// `major.minor.patch` as the interface version has it.
+const fn version(major: u32, minor: u32, patch: u32) -> u32 {
+    major << 24 | minor << 16 | patch
+}
+
+/// New value of a request word: `bits` differ from `ack` afterwards, which asks for something.
+const fn toggled(req: u32, ack: u32, bits: u32) -> u32 {
+    (ack ^ bits) & bits | req & !bits
+}
+
+/// New value of a request word: the bits in `mask` are those of `value` afterwards.
+const fn replaced(req: u32, mask: u32, value: u32) -> u32 {
+    value & mask | req & !mask
+}
+
+/// The global interface.
+#[pin_data]
+pub(crate) struct GlbInterface {
+    /// What there is.
+    pub(crate) control: GlbControl,
+    /// Written by the host. `req` and `doorbell_req` through this type's methods only.
+    pub(crate) input: GlbInput,
+    /// Written by the firmware.
+    pub(crate) output: GlbOutput,
+    #[pin]
+    lock: SpinLock<()>,
+}
+
+impl GlbInterface {
+    /// Asks for everything in `bits`.
+    pub(crate) fn toggle(&self, bits: u32) {
+        let _guard = self.lock.lock();
+        self.input
+            .set_req(toggled(self.input.req(), self.output.ack(), bits));
+    }
+
+    /// Sets the request bits in `mask` to those in `value`.
+    pub(crate) fn set(&self, mask: u32, value: u32) {
+        let _guard = self.lock.lock();
+        self.input.set_req(replaced(self.input.req(), mask, value));
+    }
+
+    /// Asks for a look at the group slots in `slots`.
+    pub(crate) fn toggle_doorbells(&self, slots: u32) {
+        let _guard = self.lock.lock();
+        self.input.set_doorbell_req(toggled(
+            self.input.doorbell_req(),
+            self.output.doorbell_ack(),
+            slots,
+        ));
+    }
+
+    /// Whether the microcontroller's state is part of the request.
+    pub(crate) fn has_state(&self) -> bool {
+        self.control.version() >= version(4, 1, 0)
+    }
+}
+
+/// The interface of a group slot.
+#[pin_data]
+pub(crate) struct CsgInterface {
+    /// What there is.
+    pub(crate) control: CsgControl,
+    /// Written by the host. `req` and `doorbell_req` through this type's methods only.
+    pub(crate) input: CsgInput,
+    /// Written by the firmware.
+    pub(crate) output: CsgOutput,
+    streams: KVec<Pin<KBox<CsInterface>>>,
+    wide_endpoints: bool,
+    #[pin]
+    lock: SpinLock<()>,
+}
+
+impl CsgInterface {
+    /// The interface of stream `index`.
+    ///
+    /// # Errors
+    ///
+    /// `EINVAL` if there is none.
+    pub(crate) fn cs(&self, index: usize) -> Result<&CsInterface> {
+        self.streams.get(index).map(|cs| &**cs).ok_or(EINVAL)
+    }
+
+    /// Asks for everything in `bits`, or, for events, accepts them.
+    pub(crate) fn toggle(&self, bits: u32) {
+        let _guard = self.lock.lock();
+        self.input
+            .set_req(toggled(self.input.req(), self.output.ack(), bits));
+    }
+
+    /// Sets the request bits in `mask` to those in `value`.
+    pub(crate) fn set(&self, mask: u32, value: u32) {
+        let _guard = self.lock.lock();
+        self.input.set_req(replaced(self.input.req(), mask, value));
+    }
+
+    /// Asks for a look at the streams in `streams`.
+    pub(crate) fn toggle_doorbells(&self, streams: u32) {
+        let _guard = self.lock.lock();
+        self.input.set_doorbell_req(toggled(
+            self.input.doorbell_req(),
+            self.output.doorbell_ack(),
+            streams,
+        ));
+    }
+
+    /// Sets endpoints and priority: see the functions in [`csg`].
+    pub(crate) fn set_endpoints(&self, value: u64) {
+        if self.wide_endpoints {
+            self.input.set_endpoint_req2(value);
+        } else {
+            self.input.set_endpoint_req(value as u32);
+        }
+    }
+}
+
+/// The interface of a stream.
+#[pin_data]
+pub(crate) struct CsInterface {
+    /// What there is.
+    pub(crate) control: CsControl,
+    /// Written by the host. `req` through this type's methods only.
+    pub(crate) input: CsInput,
+    /// Written by the firmware.
+    pub(crate) output: CsOutput,
+    #[pin]
+    lock: SpinLock<()>,
+}
+
+impl CsInterface {
+    /// Asks for everything in `bits`, or, for events, accepts them.
+    pub(crate) fn toggle(&self, bits: u32) {
+        let _guard = self.lock.lock();
+        self.input
+            .set_req(toggled(self.input.req(), self.output.ack(), bits));
+    }
+
+    /// Sets the request bits in `mask` to those in `value`.
+    pub(crate) fn set(&self, mask: u32, value: u32) {
+        let _guard = self.lock.lock();
+        self.input.set_req(replaced(self.input.req(), mask, value));
+    }
+}
+
+/// The whole interface.
+pub(super) struct Interface {
+    pub(super) glb: Pin<KBox<GlbInterface>>,
+    pub(super) groups: KVec<Pin<KBox<CsgInterface>>>,
+    pub(super) info: uapi::drm_panthor_csif_info,
+}
+
+/// Where the interface does not hold.
+struct Finder<'a> {
+    dev: &'a Device,
+    memory: &'a Arc<KernelBo>,
+}
+
+impl Finder<'_> {
+    /// What `find` finds at microcontroller address `va`.
+    fn at_va<T>(
+        &self,
+        what: &str,
+        va: u32,
+        find: impl FnOnce(&Arc<KernelBo>, u64) -> Option<T>,
+    ) -> Result<T> {
+        u64::from(va)
+            .checked_sub(SHARED_START.into())
+            .and_then(|offset| find(self.memory, offset))
+            .ok_or(EINVAL)
+            .inspect_err(|_| {
+                dev_err!(
+                    self.dev,
+                    "firmware interface: the {what} at {va:#x} is not inside of the shared section ({} bytes)\n",
+                    self.memory.size()
+                );
+            })
+    }
+
+    fn control<T>(&self, what: &str, found: Option<T>) -> Result<T> {
+        found.ok_or(EINVAL).inspect_err(|_| {
+            dev_err!(
+                self.dev,
+                "firmware interface: the {what} control block is not inside of the shared section ({} bytes)\n",
+                self.memory.size()
+            );
+        })
+    }
+
+    fn refuse<T>(&self, what: &str, value: u32) -> Result<T> {
+        dev_err!(self.dev, "firmware interface: {what}: {value:#x}\n");
+        Err(EINVAL)
+    }
+
+    fn glb(&self) -> Result<Pin<KBox<GlbInterface>>> {
+        let control = self.control("global", GlbControl::at(self.memory, 0))?;
+        if control.version() == 0 {
+            return self.refuse("the firmware did not come up, its version is", 0);
+        }
+        let input = self.at_va("global input block", control.input_va(), GlbInput::at)?;
+        let output = self.at_va("global output block", control.output_va(), GlbOutput::at)?;
+
+        KBox::pin_init(
+            pin_init!(GlbInterface {
+                control,
+                input,
+                output,
+                lock <- new_spinlock!(()),
+            }),
+            GFP_KERNEL,
+        )
+    }
+
+    fn csg(&self, offset: u64, version: u32) -> Result<Pin<KBox<CsgInterface>>> {
+        let control = self.control("group", CsgControl::at(self.memory, offset))?;
+        let input = self.at_va("group input block", control.input_va(), CsgInput::at)?;
+        let output = self.at_va("group output block", control.output_va(), CsgOutput::at)?;
+
+        let count = control.stream_num();
+        if !STREAMS.contains(&count) {
+            return self.refuse("impossible number of streams in a group", count);
+        }
+        let stride = u64::from(control.stream_stride());
+        let mut streams = KVec::with_capacity(count as usize, GFP_KERNEL)?;
+        for index in 0..u64::from(count) {
+            // The sum of products of 32-bit numbers that are at most 32, and of others.
+            let offset = offset + STREAMS_OFFSET + index * stride;
+            streams.push(self.cs(offset)?, GFP_KERNEL)?;
+        }
+
+        KBox::pin_init(
+            pin_init!(CsgInterface {
+                control,
+                input,
+                output,
+                streams,
+                wide_endpoints: version >= self::version(4, 0, 0),
+                lock <- new_spinlock!(()),
+            }),
+            GFP_KERNEL,
+        )
+    }
+
+    fn cs(&self, offset: u64) -> Result<Pin<KBox<CsInterface>>> {
+        let control = self.control("stream", CsControl::at(self.memory, offset))?;
+        let input = self.at_va("stream input block", control.input_va(), CsInput::at)?;
+        let output = self.at_va("stream output block", control.output_va(), CsOutput::at)?;
+
+        KBox::pin_init(
+            pin_init!(CsInterface {
+                control,
+                input,
+                output,
+                lock <- new_spinlock!(()),
+            }),
+            GFP_KERNEL,
+        )
+    }
+}
+
+fn same_group(a: &CsgInterface, b: &CsgInterface) -> Result<bool> {
+    let (x, y) = (&a.control, &b.control);
+
+    if x.features() != y.features()
+        || x.suspend_size() != y.suspend_size()
+        || x.protm_suspend_size() != y.protm_suspend_size()
+        || a.streams.len() != b.streams.len()
+    {
+        return Ok(false);
+    }
+
+    let features = a.cs(0)?.control.features();
+    Ok(b.streams.iter().all(|cs| cs.control.features() == features))
+}
+
+impl Interface {
+    /// Finds the interface in the shared section `memory` of a firmware that has booted.
+    ///
+    /// # Errors
+    ///
+    /// `EINVAL`, after a line in the log, for whatever cannot be.
+    pub(super) fn find(dev: &Device, memory: &Arc<KernelBo>) -> Result<Self> {
+        let finder = Finder { dev, memory };
+        let glb = finder.glb()?;
+        let version = glb.control.version();
+
+        let count = glb.control.group_num();
+        if !GROUPS.contains(&count) {
+            return finder.refuse("impossible number of groups", count);
+        }
+        let stride = u64::from(glb.control.group_stride());
+        let mut groups = KVec::with_capacity(count as usize, GFP_KERNEL)?;
+        for index in 0..u64::from(count) {
+            groups.push(
+                finder.csg(GROUPS_OFFSET + index * stride, version)?,
+                GFP_KERNEL,
+            )?;
+        }
+
+        let first = groups.first().ok_or(EINVAL)?;
+        for (index, group) in groups.iter().enumerate() {
+            if !same_group(first, group)? {
+                return finder.refuse("this group slot differs from the first one", index as u32);
+            }
+        }
+
+        let cs_features = first.cs(0)?.control.features();
+        let info = uapi::drm_panthor_csif_info {
+            csg_slot_count: count.min(MAX_GROUPS_USED),
+            cs_slot_count: first.streams.len() as u32,
+            cs_reg_count: (cs_features & 0xff) + 1,
+            scoreboard_slot_count: cs_features >> 8 & 0xff,
+            unpreserved_cs_reg_count: UNPRESERVED_REGISTERS,
+            pad: 0,
+        };
+
+        dev_info!(
+            dev,
+            "firmware interface {}.{}.{}, {} groups of {} streams, features {:#x}\n",
+            version >> 24,
+            version >> 16 & 0xff,
+            version & 0xffff,
+            count,
+            info.cs_slot_count,
+            glb.control.features()
+        );
+
+        Ok(Self { glb, groups, info })
+    }
+}
+
+#[kunit_tests(magni_fw_interface)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn request_words() {
+        assert_eq!(toggled(0, 0, 0b10), 0b10);
+        assert_eq!(toggled(0b10, 0b10, 0b10), 0);
+        assert_eq!(toggled(0b101, 0b010, 0b010), 0b101);
+        assert_eq!(replaced(0xff, 0x7, 0x2), 0xfa);
+    }
+}

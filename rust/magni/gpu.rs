@@ -1,0 +1,261 @@
+// SPDX-License-Identifier: GPL-2.0 OR MIT
+
+//! The GPU as a whole: reset, L2 power, cache maintenance, faults.
+
+use crate::{
+    irq::{
+        IrqLine,
+        Service, //
+    },
+    mmio::Mmio,
+    mmu::fault,
+    regs::gpu::*,
+};
+use kernel::{
+    device::Device,
+    io::{
+        poll::read_poll_timeout,
+        register::Array, //
+    },
+    new_mutex, new_spinlock,
+    prelude::*,
+    static_lock_class,
+    sync::{
+        aref::ARef,
+        wait::WaitQueue,
+        Arc,
+        Mutex,
+        SpinLock, //
+    },
+    time::{
+        msecs_to_jiffies,
+        Delta, //
+    },
+};
+
+pub(crate) mod info;
+
+/// How long a soft reset may take.
+const RESET_TIMEOUT: Delta = Delta::from_millis(100);
+/// How long a change of the L2's power state may take.
+const POWER_TIMEOUT: Delta = Delta::from_millis(20);
+/// How long a cache flush may take, in milliseconds.
+const FLUSH_TIMEOUT_MS: u32 = 100;
+
+/// The L2 cache that is used: of the first, and usually only, core group.
+const L2: u64 = 1;
+
+/// The GPU control block.
+#[pin_data]
+pub(crate) struct Gpu {
+    dev: ARef<Device>,
+    mmio: Arc<Mmio>,
+    #[pin]
+    line: IrqLine,
+    /// Cache flushes that were asked for and are not done yet.
+    #[pin]
+    flushing: SpinLock<bool>,
+    #[pin]
+    flushed: WaitQueue,
+    /// One flush at a time.
+    #[pin]
+    flush: Mutex<()>,
+}
+
+impl Gpu {
+    /// Makes the block's state; touches no register.
+    pub(crate) fn new(dev: &Device, mmio: Arc<Mmio>) -> Result<Arc<Self>> {
+        Arc::pin_init(
+            pin_init!(Self {
+                dev: dev.into(),
+                mmio: mmio.clone(),
+                line <- IrqLine::new(mmio.clone(), IRQ),
+                flushing <- new_spinlock!(false),
+                flushed <- WaitQueue::new(c"magni::gpu::flushed", static_lock_class!()),
+                flush <- new_mutex!(()),
+            }),
+            GFP_KERNEL,
+        )
+    }
+
+    /// Serves the block's interrupts from now on.
+    pub(crate) fn enable_irq(&self) -> Result {
+        let events = irq::FAULT | irq::PROTECTED_FAULT | irq::CLEAN_CACHES_COMPLETED;
+        self.line.clear(events)?;
+        self.line.enable(events)
+    }
+
+    /// Masks the block's interrupts.
+    pub(crate) fn disable_irq(&self) -> Result {
+        self.line.disable(!0)
+    }
+
+    /// Resets the GPU and waits until it is done. May sleep.
+    ///
+    /// # Errors
+    ///
+    /// `ETIMEDOUT` if the GPU does not answer, `ENODEV` if it is gone.
+    pub(crate) fn soft_reset(&self) -> Result {
+        self.line.clear(irq::RESET_COMPLETED)?;
+        self.mmio
+            .write(GPU_COMMAND, GPU_COMMAND::from(Command::SoftReset))?;
+
+        read_poll_timeout(
+            || self.line.raw(),
+            |raw| raw & irq::RESET_COMPLETED != 0,
+            Delta::from_millis(1),
+            RESET_TIMEOUT,
+        )
+        .inspect_err(|error| {
+            dev_err!(
+                self.dev,
+                "the GPU does not answer to a soft reset ({error:?}): check its clocks and power\n"
+            );
+        })?;
+
+        self.line.clear(irq::RESET_COMPLETED)
+    }
+
+    /// Has addresses spread over the L2's slices by `hash`, from when it is powered on.
+    pub(crate) fn set_asn_hash(&self, info: &info::GpuInfo, hash: Option<[u32; 3]>) -> Result {
+        let Some(hash) = hash else {
+            return Ok(());
+        };
+        if info.id().arch_major().get() < 11 {
+            dev_err!(self.dev, "this GPU has no hash for its L2 slices\n");
+            return Err(EINVAL);
+        }
+
+        for (index, word) in hash.into_iter().enumerate() {
+            let location = ASN_HASH::try_at(index).ok_or(EINVAL)?;
+            self.mmio.write(location, ASN_HASH::from_raw(word))?;
+        }
+        let config = self.mmio.read(L2_CONFIG)?;
+        self.mmio
+            .write(L2_CONFIG, config.with_asn_hash_enable(true))
+    }
+
+    /// Powers the L2 cache on, with `protocol` as coherency protocol. The firmware powers the
+    /// other blocks. May sleep.
+    pub(crate) fn l2_on(&self, protocol: u32) -> Result {
+        self.mmio
+            .write(COHERENCY_PROTOCOL, COHERENCY_PROTOCOL::from_raw(protocol))?;
+
+        self.wait_l2(L2_PWRTRANS, |transition| transition & L2 == 0)?;
+        self.mmio.write64(L2_PWRON, L2)?;
+        self.wait_l2(L2_READY, |ready| ready & L2 == L2)
+    }
+
+    /// Powers the L2 cache off. May sleep.
+    pub(crate) fn l2_off(&self) -> Result {
+        self.wait_l2(L2_PWRTRANS, |transition| transition & L2 == 0)?;
+        self.mmio.write64(L2_PWROFF, L2)?;
+        self.wait_l2(L2_PWRTRANS, |transition| transition & L2 == 0)
+    }
+
+    fn wait_l2(&self, reg: crate::regs::Reg64, mut done: impl FnMut(u64) -> bool) -> Result {
+        read_poll_timeout(
+            || self.mmio.read64(reg),
+            |value| done(*value),
+            Delta::from_micros(100),
+            POWER_TIMEOUT,
+        )
+        .inspect_err(|error| {
+            dev_err!(
+                self.dev,
+                "the L2 cache does not change its power state: {error:?}\n"
+            );
+        })?;
+
+        Ok(())
+    }
+
+    /// Writes back and invalidates the GPU's caches and waits until that is done. Sleeps; takes
+    /// no lock that is held across an allocation.
+    ///
+    /// # Errors
+    ///
+    /// `ETIMEDOUT` if it takes more than 100 ms: only a reset helps. `ENODEV` if the GPU is gone.
+    pub(crate) fn flush_caches(&self) -> Result {
+        let _one_at_a_time = self.flush.lock();
+
+        *self.flushing.lock() = true;
+        self.mmio
+            .write(GPU_COMMAND, GPU_COMMAND::from(Command::FlushCaches))?;
+
+        let done = self
+            .flushed
+            .wait_timeout(msecs_to_jiffies(FLUSH_TIMEOUT_MS), || {
+                !*self.flushing.lock()
+            })
+            // The interrupt may be late.
+            || self.line.raw()? & irq::CLEAN_CACHES_COMPLETED != 0;
+
+        if !done {
+            dev_err!(
+                self.dev,
+                "a cache flush is not done after {FLUSH_TIMEOUT_MS} ms\n"
+            );
+            return Err(ETIMEDOUT);
+        }
+
+        Ok(())
+    }
+
+    /// System timestamp and its offset, in ticks of the system counter.
+    pub(crate) fn timestamp(&self) -> Result<u64> {
+        self.mmio.read64_counter(TIMESTAMP)
+    }
+
+    /// What to add to a GPU timestamp to get a system timestamp.
+    pub(crate) fn timestamp_offset(&self) -> Result<u64> {
+        self.mmio.read64(TIMESTAMP_OFFSET)
+    }
+
+    /// Cycles since the last reset.
+    pub(crate) fn cycle_count(&self) -> Result<u64> {
+        self.mmio.read64_counter(CYCLE_COUNT)
+    }
+
+    fn report_fault(&self) {
+        let (Ok(status), Ok(address)) = (
+            self.mmio.read(GPU_FAULT_STATUS),
+            self.mmio.read64(GPU_FAULT_ADDRESS),
+        ) else {
+            return;
+        };
+
+        dev_warn!(
+            self.dev,
+            "GPU fault {:#010x} ({}) at {:#x}\n",
+            status.into_raw(),
+            fault::exception_name(status.exception().get()),
+            address
+        );
+    }
+}
+
+/// Serves interrupt line "gpu".
+pub(crate) struct GpuIrq(pub(crate) Arc<Gpu>);
+
+impl Service for GpuIrq {
+    fn line(&self) -> &IrqLine {
+        &self.0.line
+    }
+
+    fn serve(&self, events: u32) {
+        let gpu = &self.0;
+        let _ = gpu.line.clear(events);
+
+        if events & irq::FAULT != 0 {
+            gpu.report_fault();
+        }
+        if events & irq::PROTECTED_FAULT != 0 {
+            dev_warn!(gpu.dev, "GPU fault in protected mode\n");
+        }
+        if events & irq::CLEAN_CACHES_COMPLETED != 0 {
+            *gpu.flushing.lock() = false;
+            gpu.flushed.wake_all();
+        }
+    }
+}

@@ -1,0 +1,29 @@
+// SPDX-License-Identifier: GPL-2.0 OR MIT
+
+//! Register pages in a file's address space.
+
+use crate::{
+    device::Device,
+    driver::{
+        DrmDevice,
+        DrmFile, //
+    },
+};
+use kernel::{
+    drm::Registered,
+    prelude::*,
+    sync::Arc,
+    uapi, //
+};
+
+/// `SET_USER_MMIO_OFFSET`: chooses where the file's register pages start.
+pub(crate) fn set_offset(
+    _drm: &DrmDevice<Registered>,
+    _device: &Arc<Device>,
+    args: &mut uapi::drm_panthor_set_user_mmio_offset,
+    file: &DrmFile,
+) -> Result<u32> {
+    file.inner().set_mmio_base(args.offset)?;
+
+    Ok(0)
+}

@@ -1,0 +1,124 @@
+// SPDX-License-Identifier: GPL-2.0 OR MIT
+
+//! The GPU's three interrupt lines.
+//!
+//! All of them work alike: the interrupt handler only masks the line, a thread serves its events
+//! until there are none left, then unmasks it. Lines may be shared with other devices.
+
+use crate::{
+    mmio::Mmio,
+    regs::IrqRegs, //
+};
+use kernel::{
+    irq::{
+        IrqReturn,
+        ThreadedHandler,
+        ThreadedIrqReturn, //
+    },
+    new_spinlock,
+    prelude::*,
+    sync::{
+        Arc,
+        SpinLock, //
+    },
+};
+
+/// One interrupt line.
+#[pin_data]
+pub(crate) struct IrqLine {
+    mmio: Arc<Mmio>,
+    regs: IrqRegs,
+    /// The events that are served. Never taken in interrupt context.
+    #[pin]
+    mask: SpinLock<u32>,
+}
+
+impl IrqLine {
+    /// Returns an initialiser for a line whose events are all masked until [`enable`](Self::enable).
+    pub(crate) fn new(mmio: Arc<Mmio>, regs: IrqRegs) -> impl PinInit<Self> {
+        pin_init!(Self {
+            mmio,
+            regs,
+            mask <- new_spinlock!(0),
+        })
+    }
+
+    /// Serves the events in `bits` from now on, those that happened before included.
+    pub(crate) fn enable(&self, bits: u32) -> Result {
+        let mut mask = self.mask.lock();
+        *mask |= bits;
+        self.mmio.write32(self.regs.mask(), *mask)
+    }
+
+    /// Stops serving the events in `bits`.
+    pub(crate) fn disable(&self, bits: u32) -> Result {
+        let mut mask = self.mask.lock();
+        *mask &= !bits;
+        self.mmio.write32(self.regs.mask(), *mask)
+    }
+
+    /// Forgets the events in `bits`.
+    pub(crate) fn clear(&self, bits: u32) -> Result {
+        self.mmio.write32(self.regs.clear(), bits)
+    }
+
+    /// The events that happened, masked or not.
+    pub(crate) fn raw(&self) -> Result<u32> {
+        self.mmio.read32(self.regs.rawstat())
+    }
+
+    fn pending(&self) -> u32 {
+        let mask = *self.mask.lock();
+        self.raw().unwrap_or(0) & mask
+    }
+
+    fn unmask(&self) {
+        let mask = self.mask.lock();
+        // An error means that the device is gone, and with it the interrupt.
+        let _ = self.mmio.write32(self.regs.mask(), *mask);
+    }
+}
+
+/// Who serves the events of a line.
+pub(crate) trait Service: Send + Sync {
+    /// The line.
+    fn line(&self) -> &IrqLine;
+
+    /// Serves `events`, which includes clearing them. Runs in the line's thread; may sleep.
+    fn serve(&self, events: u32);
+}
+
+/// Connects a [`Service`] with the kernel.
+pub(crate) struct IrqThread<T: Service>(pub(crate) T);
+
+impl<T: Service> ThreadedHandler for IrqThread<T> {
+    fn handle(&self) -> ThreadedIrqReturn {
+        let line = self.0.line();
+
+        match line.mmio.read32(line.regs.status()) {
+            Ok(status) if status != 0 => {
+                // The thread writes the mask again.
+                let _ = line.mmio.write32(line.regs.mask(), 0);
+                ThreadedIrqReturn::WakeThread
+            }
+            _ => ThreadedIrqReturn::None,
+        }
+    }
+
+    fn handle_threaded(&self) -> IrqReturn {
+        let line = self.0.line();
+        let mut result = IrqReturn::None;
+
+        loop {
+            let events = line.pending();
+            if events == 0 {
+                break;
+            }
+            self.0.serve(events);
+            result = IrqReturn::Handled;
+        }
+        line.unmask();
+
+        result
+    }
+}

@@ -1,0 +1,126 @@
+// SPDX-License-Identifier: GPL-2.0 OR MIT
+
+//! Register access that ends with the device's binding.
+
+use crate::regs::Reg64;
+use kernel::{
+    device::Bound,
+    io::{
+        mem::DevresIoMem,
+        Io,
+        IoCapable,
+        IoLoc,
+        MmioBackend,
+        PhysAddr,
+        Region, //
+    },
+    platform,
+    prelude::*,
+    sizes::SZ_2M, //
+};
+
+/// Size of the register window, in bytes.
+pub(crate) const WINDOW: usize = SZ_2M;
+
+/// The GPU's register window.
+///
+/// Whoever holds it may access registers at any time, from any context. After the device was
+/// unbound every access fails with `ENODEV` and touches nothing.
+pub(crate) struct Mmio {
+    io: DevresIoMem<WINDOW>,
+    start: PhysAddr,
+}
+
+impl Mmio {
+    /// Maps the registers of `pdev`.
+    ///
+    /// # Errors
+    ///
+    /// `ENODEV` if the device has no register window, `EINVAL` if it is below 2 MiB.
+    pub(crate) fn new(pdev: &platform::Device<Bound>) -> Result<Self> {
+        let resource = pdev
+            .resource_by_index(0)
+            .ok_or(ENODEV)
+            .inspect_err(|_| dev_err!(pdev, "device tree: the GPU has no \"reg\"\n"))?;
+        let start = resource.start();
+
+        let io = pdev
+            .io_request_by_index(0)
+            .ok_or(ENODEV)?
+            .iomap_sized::<WINDOW>()
+            .inspect_err(|error| {
+                dev_err!(
+                    pdev,
+                    "device tree: cannot map \"reg\" ({} bytes, at least {} needed): {:?}\n",
+                    resource.size(),
+                    WINDOW,
+                    error
+                );
+            })?
+            .into_devres()?;
+
+        Ok(Self { io, start })
+    }
+
+    /// Physical address of the window.
+    pub(crate) fn start(&self) -> PhysAddr {
+        self.start
+    }
+
+    /// Reads a register.
+    pub(crate) fn read<T, L>(&self, location: L) -> Result<T>
+    where
+        L: IoLoc<Region<WINDOW>, T>,
+        MmioBackend: IoCapable<L::IoType>,
+    {
+        self.io
+            .try_access_with(|io| io.try_read(location))
+            .ok_or(ENODEV)?
+    }
+
+    /// Writes a register. What the CPU wrote to memory before is visible to the GPU by then.
+    pub(crate) fn write<T, L>(&self, location: L, value: T) -> Result
+    where
+        L: IoLoc<Region<WINDOW>, T>,
+        MmioBackend: IoCapable<L::IoType>,
+    {
+        self.io
+            .try_access_with(|io| io.try_write(location, value))
+            .ok_or(ENODEV)?
+    }
+
+    /// Reads a 32-bit register by its offset.
+    pub(crate) fn read32(&self, offset: usize) -> Result<u32> {
+        self.read::<u32, usize>(offset)
+    }
+
+    /// Writes a 32-bit register by its offset.
+    pub(crate) fn write32(&self, offset: usize, value: u32) -> Result {
+        self.write::<u32, usize>(offset, value)
+    }
+
+    /// Reads a 64-bit register that does not change by itself.
+    pub(crate) fn read64(&self, reg: Reg64) -> Result<u64> {
+        let low = self.read32(reg.0)?;
+        let high = self.read32(reg.0 + 4)?;
+
+        Ok(u64::from(high) << 32 | u64::from(low))
+    }
+
+    /// Reads a 64-bit counter; the halves belong together.
+    pub(crate) fn read64_counter(&self, reg: Reg64) -> Result<u64> {
+        loop {
+            let high = self.read32(reg.0 + 4)?;
+            let low = self.read32(reg.0)?;
+            if self.read32(reg.0 + 4)? == high {
+                return Ok(u64::from(high) << 32 | u64::from(low));
+            }
+        }
+    }
+
+    /// Writes a 64-bit register, low half first.
+    pub(crate) fn write64(&self, reg: Reg64, value: u64) -> Result {
+        self.write32(reg.0, value as u32)?;
+        self.write32(reg.0 + 4, (value >> 32) as u32)
+    }
+}

@@ -1,0 +1,160 @@
+// SPDX-License-Identifier: GPL-2.0 OR MIT
+
+//! The GPU's power.
+//!
+//! Clocks and regulators are on from probe to unbind. Whoever needs the GPU awake holds a
+//! [`PowerRef`] all the same, so that turning it off while nobody does needs no change elsewhere.
+
+use kernel::{
+    clk::{
+        Clk,
+        OptionalClk, //
+    },
+    device::{
+        Bound,
+        Device, //
+    },
+    prelude::*,
+    regulator,
+    sync::{
+        atomic::{
+            ordering,
+            Atomic,
+            AtomicFlag, //
+        },
+        Arc, //
+    },
+};
+
+/// Who needs the GPU's power.
+pub(crate) struct Power {
+    users: Atomic<i32>,
+    off: AtomicFlag,
+}
+
+impl Power {
+    /// The GPU is powered.
+    pub(crate) fn new() -> Result<Arc<Self>> {
+        Ok(Arc::new(
+            Self {
+                users: Atomic::new(0),
+                off: AtomicFlag::new(false),
+            },
+            GFP_KERNEL,
+        )?)
+    }
+
+    /// The GPU loses its power for good: no references any more.
+    pub(crate) fn unplug(&self) {
+        self.off.store(true, ordering::Release);
+    }
+
+    /// How many references there are.
+    pub(crate) fn users(&self) -> i32 {
+        self.users.load(ordering::Relaxed)
+    }
+}
+
+/// Keeps the GPU powered. May be dropped in any context.
+pub(crate) struct PowerRef(Arc<Power>);
+
+impl PowerRef {
+    /// Powers the GPU. May sleep.
+    ///
+    /// # Errors
+    ///
+    /// `ENODEV` if the device is unbound.
+    pub(crate) fn new(power: &Arc<Power>) -> Result<Self> {
+        if power.off.load(ordering::Acquire) {
+            return Err(ENODEV);
+        }
+        power.users.fetch_add(1, ordering::Full);
+
+        Ok(Self(power.clone()))
+    }
+}
+
+impl Drop for PowerRef {
+    fn drop(&mut self) {
+        self.0.users.fetch_sub(1, ordering::Full);
+    }
+}
+
+/// Clocks and regulators, on while this exists.
+pub(crate) struct Supplies {
+    core: EnabledClk,
+    _stacks: EnabledOptionalClk,
+    _coregroup: EnabledOptionalClk,
+}
+
+impl Supplies {
+    /// Turns everything on that the device tree names: the first clock, which has to be there,
+    /// clocks "stacks" and "coregroup", regulators "mali" and "sram".
+    pub(crate) fn enable(dev: &Device<Bound>) -> Result<Self> {
+        for name in [c"mali", c"sram"] {
+            match regulator::devm_enable_optional(dev, name) {
+                Err(error) if error != ENODEV => {
+                    dev_err!(dev, "cannot enable regulator {name:?}: {error:?}\n");
+                    return Err(error);
+                }
+                _ => {}
+            }
+        }
+
+        let core = Clk::get(dev, None).inspect_err(|error| {
+            if *error != EPROBE_DEFER {
+                dev_err!(
+                    dev,
+                    "device tree: the GPU's first clock (\"core\") is missing: {error:?}\n"
+                );
+            }
+        })?;
+
+        Ok(Self {
+            core: EnabledClk::new(dev, core)?,
+            _stacks: EnabledOptionalClk::new(dev, c"stacks")?,
+            _coregroup: EnabledOptionalClk::new(dev, c"coregroup")?,
+        })
+    }
+
+    /// The core clock's rate in Hz, 0 if it is not known.
+    pub(crate) fn core_rate(&self) -> u64 {
+        self.core.0.rate().as_hz() as u64
+    }
+}
+
+struct EnabledClk(Clk);
+
+impl EnabledClk {
+    fn new(dev: &Device<Bound>, clk: Clk) -> Result<Self> {
+        clk.prepare_enable()
+            .inspect_err(|error| dev_err!(dev, "cannot enable the core clock: {error:?}\n"))?;
+
+        Ok(Self(clk))
+    }
+}
+
+impl Drop for EnabledClk {
+    fn drop(&mut self) {
+        self.0.disable_unprepare();
+    }
+}
+
+struct EnabledOptionalClk(OptionalClk);
+
+impl EnabledOptionalClk {
+    fn new(dev: &Device<Bound>, name: &CStr) -> Result<Self> {
+        let clk = OptionalClk::get(dev, Some(name))
+            .inspect_err(|error| dev_err!(dev, "cannot get clock {name:?}: {error:?}\n"))?;
+        clk.prepare_enable()
+            .inspect_err(|error| dev_err!(dev, "cannot enable clock {name:?}: {error:?}\n"))?;
+
+        Ok(Self(clk))
+    }
+}
+
+impl Drop for EnabledOptionalClk {
+    fn drop(&mut self) {
+        self.0.disable_unprepare();
+    }
+}
