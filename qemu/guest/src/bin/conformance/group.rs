@@ -207,7 +207,7 @@ pub(crate) fn unprivileged_role(device: guest::Device) -> Result<()> {
 }
 
 fn unprivileged() -> Result<()> {
-    roles::run_to_end(roles::UNPRIVILEGED)
+    roles::run_to_end(roles::UNPRIVILEGED_GROUPS)
 }
 
 fn fewer_cores() -> Result<()> {

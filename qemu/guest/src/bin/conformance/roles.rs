@@ -15,10 +15,12 @@ use guest::ioctl::Errno;
 use guest::{Device, Syncobj};
 
 use crate::cx::{Gpu, TIMEOUT};
-use crate::group;
+use crate::{group, later};
 
-/// Checks what a process without privileges may do.
-pub(crate) const UNPRIVILEGED: &str = "unprivileged";
+/// Checks which groups a process without privileges may create.
+pub(crate) const UNPRIVILEGED_GROUPS: &str = "unprivileged-groups";
+/// Checks what the driver tells a process without privileges that it may do.
+pub(crate) const UNPRIVILEGED_QUERY: &str = "unprivileged-query";
 /// Runs as many jobs as each line of its input says.
 const RUNNER: &str = "runner";
 /// Leaves a job running that waits for ever.
@@ -39,7 +41,8 @@ pub(crate) fn run_if_asked() -> Option<ExitCode> {
         return None;
     }
     let result = match role.as_str() {
-        UNPRIVILEGED => unprivileged(),
+        UNPRIVILEGED_GROUPS => unprivileged(group::unprivileged_role),
+        UNPRIVILEGED_QUERY => unprivileged(later::unprivileged_role),
         RUNNER => runner(),
         BLOCKED | LOOPING => holder(role, rest),
         _ => Err(anyhow::anyhow!("there is no role {role}")),
@@ -75,12 +78,13 @@ pub(crate) fn run_to_end(role: &str) -> Result<()> {
     Ok(())
 }
 
-fn unprivileged() -> Result<()> {
+/// Opens the device, becomes nobody, and goes on with `check`.
+fn unprivileged(check: fn(Device) -> Result<()>) -> Result<()> {
     let device = Device::open()?;
     // SAFETY: these change the credentials of this process only.
     let dropped = unsafe { libc::setgid(NOBODY) == 0 && libc::setuid(NOBODY) == 0 };
     ensure!(dropped, "cannot drop privileges: {}", Errno::last());
-    group::unprivileged_role(device)
+    check(device)
 }
 
 /// A process that runs jobs when told to, and must not notice what happens to others.
