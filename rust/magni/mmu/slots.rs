@@ -67,6 +67,8 @@ struct Seat {
     idle_since: u64,
     /// The hardware is programmed. A fault turns it off.
     enabled: bool,
+    /// The hardware holds off accesses to a region.
+    locked: bool,
 }
 
 struct Slots {
@@ -176,12 +178,12 @@ impl Mmu {
     pub(crate) fn unplug(&self) {
         let mut slots = self.slots.lock();
 
-        for nr in 0..MAX_AS {
-            if slots.seats[nr].as_ref().is_some_and(|seat| seat.enabled) {
-                // What cannot be disabled is stopped by the reset or the loss of power.
-                let _ = self.turn_off(nr);
+        for (nr, place) in slots.seats.iter_mut().enumerate() {
+            if let Some(seat) = place {
+                // What cannot be disabled is stopped by the loss of power.
+                let _ = self.turn_off(nr, seat);
             }
-            slots.seats[nr] = None;
+            *place = None;
         }
         drop(slots);
 
@@ -196,14 +198,15 @@ impl Mmu {
             Some(nr) => nr,
             None => {
                 let nr = slots.choose(self.present, mcu)?;
-                if slots.seats[nr].as_ref().is_some_and(|seat| seat.enabled) {
-                    self.turn_off(nr)?;
+                if let Some(seat) = slots.seats[nr].as_mut() {
+                    self.turn_off(nr, seat)?;
                 }
                 slots.seats[nr] = Some(Seat {
                     space: space.clone(),
                     users: 0,
                     idle_since: 0,
                     enabled: false,
+                    locked: false,
                 });
                 nr
             }
@@ -211,10 +214,7 @@ impl Mmu {
 
         let seat = slots.seats[nr].as_mut().ok_or(EINVAL)?;
         if !seat.enabled {
-            space.set_faulted(false);
-            // Even if it fails the hardware may hold the page table.
-            seat.enabled = true;
-            self.turn_on(nr, space)?;
+            self.turn_on(nr, seat)?;
         }
         seat.users += 1;
 
@@ -227,11 +227,9 @@ impl Mmu {
         slots.clock += 1;
         let now = slots.clock;
 
-        if let Some(nr) = slots.find(space) {
-            if let Some(seat) = slots.seats[nr].as_mut() {
-                seat.users = seat.users.saturating_sub(1);
-                seat.idle_since = now;
-            }
+        if let Some((_, seat)) = slots.seat(space) {
+            seat.users = seat.users.saturating_sub(1);
+            seat.idle_since = now;
         }
     }
 
@@ -239,12 +237,9 @@ impl Mmu {
     pub(super) fn disable(&self, space: &AddressSpace) {
         let mut slots = self.slots.lock();
 
-        if let Some(nr) = slots.find(space) {
-            if let Some(seat) = slots.seats[nr].as_mut() {
-                if seat.enabled && self.turn_off(nr).is_ok() {
-                    seat.enabled = false;
-                }
-            }
+        if let Some((nr, seat)) = slots.seat(space) {
+            // An error has been reported.
+            let _ = self.turn_off(nr, seat);
         }
     }
 
@@ -252,10 +247,9 @@ impl Mmu {
     pub(super) fn release(&self, space: &AddressSpace) {
         let mut slots = self.slots.lock();
 
-        if let Some(nr) = slots.find(space) {
-            let enabled = slots.seats[nr].as_ref().is_some_and(|seat| seat.enabled);
+        if let Some((nr, seat)) = slots.seat(space) {
             // As long as the hardware may use the page table, the seat keeps it.
-            if !enabled || self.turn_off(nr).is_ok() {
+            if self.turn_off(nr, seat).is_ok() {
                 slots.seats[nr] = None;
             }
         }
@@ -263,35 +257,42 @@ impl Mmu {
 
     /// Keeps the GPU out of `range` of `space` until [`end_update`](Self::end_update).
     pub(super) fn begin_update(&self, space: &AddressSpace, range: Range<u64>) {
-        let slots = self.slots.lock();
+        let mut slots = self.slots.lock();
         *space.update.lock() = Some(range.clone());
 
-        if let Some(nr) = slots.find_enabled(space) {
-            if self.lock_region(nr, &range).is_err() {
-                self.reset.schedule("locking a region of memory failed");
-            }
+        if let Some((nr, seat)) = slots.seat(space).filter(|(_, seat)| seat.enabled) {
+            self.report(self.lock_region(nr, seat, &range), "locking memory failed");
         }
     }
 
     /// Lets the GPU go on with what the page table of `space` says now.
     pub(super) fn end_update(&self, space: &AddressSpace) {
-        let slots = self.slots.lock();
+        let mut slots = self.slots.lock();
         *space.update.lock() = None;
 
-        if let Some(nr) = slots.find_enabled(space) {
-            let result = self
-                .gpu
-                .flush_caches()
-                .and_then(|()| self.command(nr, Command::Unlock));
-            if result.is_err_and(|error| error != ENODEV) {
-                self.reset.schedule("unlocking a region of memory failed");
-            }
+        if let Some((nr, seat)) = slots.seat(space).filter(|(_, seat)| seat.enabled) {
+            self.report(
+                self.flush_and_unlock(nr, seat),
+                "flushing caches or unlocking memory failed",
+            );
         }
     }
 
-    fn turn_on(&self, nr: usize, space: &AddressSpace) -> Result {
+    /// Asks for a reset if `result` says that the hardware is stuck.
+    fn report(&self, result: Result, what: &str) {
+        if result.is_err_and(|error| error != ENODEV) {
+            self.reset.schedule(what);
+        }
+    }
+
+    fn turn_on(&self, nr: usize, seat: &mut Seat) -> Result {
         self.line.clear(1 << nr)?;
         self.line.enable(1 << nr)?;
+
+        // Even if something fails from here on the hardware may hold the page table.
+        seat.enabled = true;
+        let space = seat.space.clone();
+        space.set_faulted(false);
 
         self.mmio
             .write64(mmu::translation_table(nr), space.translation_table)?;
@@ -304,33 +305,51 @@ impl Mmu {
         // A change that began while the space was nowhere goes on.
         let update = space.update.lock().clone();
         if let Some(range) = update {
-            self.lock_region(nr, &range)?;
+            self.lock_region(nr, seat, &range)?;
         }
 
         Ok(())
     }
 
-    fn turn_off(&self, nr: usize) -> Result {
+    /// Takes the seat's VM out of the hardware, if it is there. Afterwards no access of it is left
+    /// in a cache.
+    fn turn_off(&self, nr: usize, seat: &mut Seat) -> Result {
+        if !seat.enabled {
+            return Ok(());
+        }
+
         self.line.disable(1 << nr)?;
-        self.gpu.flush_caches().inspect_err(|error| {
-            if *error != ENODEV {
-                self.reset.schedule("a cache flush failed");
-            }
-        })?;
-        // Unlocking what is not locked does nothing.
-        self.command(nr, Command::Unlock)?;
+        let flushed = self.flush_and_unlock(nr, seat);
+        self.report(flushed, "flushing caches or unlocking memory failed");
+        flushed?;
 
         self.mmio.write64(mmu::translation_table(nr), 0)?;
         self.mmio.write64(mmu::memory_attributes(nr), 0)?;
         self.mmio
             .write64(mmu::translation_config(nr), mmu::config::MODE_UNMAPPED)?;
-        self.command(nr, Command::Update)
+        self.command(nr, Command::Update)?;
+        seat.enabled = false;
+
+        Ok(())
     }
 
-    fn lock_region(&self, nr: usize, range: &Range<u64>) -> Result {
+    fn flush_and_unlock(&self, nr: usize, seat: &mut Seat) -> Result {
+        self.gpu.flush_caches()?;
+        if seat.locked {
+            self.command(nr, Command::Unlock)?;
+            seat.locked = false;
+        }
+
+        Ok(())
+    }
+
+    fn lock_region(&self, nr: usize, seat: &mut Seat, range: &Range<u64>) -> Result {
         self.mmio
             .write64(mmu::lock_address(nr), region_code(range))?;
-        self.command(nr, Command::Lock)
+        self.command(nr, Command::Lock)?;
+        seat.locked = true;
+
+        Ok(())
     }
 
     fn wait_ready(&self, nr: usize) -> Result {
@@ -387,9 +406,8 @@ impl Mmu {
 
             if let Some(seat) = slots.seats[nr].as_mut() {
                 seat.space.set_faulted(true);
-                if seat.enabled && self.turn_off(nr).is_ok() {
-                    seat.enabled = false;
-                }
+                // An error has been reported.
+                let _ = self.turn_off(nr, seat);
             }
         }
     }
@@ -403,9 +421,10 @@ impl Slots {
         })
     }
 
-    fn find_enabled(&self, space: &AddressSpace) -> Option<usize> {
-        self.find(space)
-            .filter(|nr| self.seats[*nr].as_ref().is_some_and(|seat| seat.enabled))
+    fn seat(&mut self, space: &AddressSpace) -> Option<(usize, &mut Seat)> {
+        let nr = self.find(space)?;
+
+        Some((nr, self.seats[nr].as_mut()?))
     }
 
     /// The address space to use for a newcomer: the microcontroller's own, a free one, or that of
