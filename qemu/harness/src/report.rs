@@ -97,6 +97,7 @@ pub(crate) struct Recorder {
     model: ModelWatch,
     last: BTreeMap<&'static str, String>,
     done: bool,
+    misused: bool,
 }
 
 impl Recorder {
@@ -131,6 +132,7 @@ impl Recorder {
             model: ModelWatch::default(),
             last: BTreeMap::new(),
             done: false,
+            misused: false,
         })
     }
 
@@ -245,6 +247,7 @@ impl Recorder {
     /// Lays what the model said up to now to a step.
     fn settle_model(&mut self, step: Option<&str>) {
         let found = self.model.take();
+        self.misused |= !found.is_empty();
         let texts = found.iter().map(|splat| splat.text());
         match step.and_then(|name| self.outcome.steps.get_mut(name)) {
             Some(step) => step.problems.extend(texts),
@@ -297,7 +300,10 @@ impl Recorder {
                 .push("the guest does not power off".to_owned()),
             _ => {}
         }
-        if let Some(status) = model {
+        // The model says with this status that it has reported misuse, which is told already.
+        const MISUSED: i32 = 3;
+        let told = self.misused && model.and_then(|status| status.code()) == Some(MISUSED);
+        if let Some(status) = model.filter(|_| !told) {
             self.outcome.problems.push(format!(
                 "the emulated GPU ended with {status}: {}",
                 self.last_of(Source::Model)

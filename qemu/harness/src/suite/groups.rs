@@ -13,6 +13,39 @@ use crate::settings::{Driver, Settings};
 
 /// Names of conformance tests begin so when the ioctl is not in Magni yet.
 const LATER: &str = "later::";
+/// Names of conformance tests begin so when C panthor 7.3 would end the kernel in them.
+const C_OOPSES: &str = "c_oopses::";
+
+/// GPUs that a driver has to refuse: a name, the setting of the model that makes it so, and
+/// whether C panthor of 7.3.4 refuses it too. What it accepts is run on Magni alone.
+const BAD_HARDWARE: [(&str, &str, bool); 10] = [
+    ("unknown-gpu", "gpu_id=0xf0000000", true),
+    ("interface-no-groups", "wrong.group_num=0", true),
+    ("interface-1000-groups", "wrong.group_num=1000", true),
+    ("interface-no-streams", "wrong.stream_num=0", true),
+    ("interface-1000-streams", "wrong.stream_num=1000", true),
+    ("interface-group-stride-0", "wrong.group_stride=0", false),
+    (
+        "interface-input-at-the-end",
+        "wrong.glb_input_va=0xfffffff0",
+        true,
+    ),
+    (
+        "interface-group-output-before",
+        "wrong.csg_output_va=0x3fffff0",
+        true,
+    ),
+    (
+        "interface-stream-input-unaligned",
+        "wrong.cs_input_va=0x4000003",
+        false,
+    ),
+    (
+        "interface-huge-suspend-buffer",
+        "wrong.suspend_size=0xffffffff",
+        false,
+    ),
+];
 
 /// All groups, in the order in which they run.
 ///
@@ -31,6 +64,12 @@ pub(crate) fn all(settings: &Settings) -> Result<Vec<Group>> {
             bad_tree(driver, "no-clock", Variant::NoClock),
             bad_tree(driver, "no-regs", Variant::NoRegs),
         ]);
+        groups.extend(
+            BAD_HARDWARE
+                .iter()
+                .filter(|(_, _, c_refuses)| driver == Driver::Magni || *c_refuses)
+                .map(|(name, setting, _)| bad_hardware(driver, name, setting)),
+        );
     }
     Ok(groups)
 }
@@ -91,15 +130,13 @@ fn conformance_parts(settings: &Settings) -> Result<Vec<String>> {
 /// The guest programs.
 fn programs(driver: Driver, parts: &[String]) -> Group {
     let mut group = Group::new(driver, "programs", Plan::with_driver).case("smoke", "smoke", 300);
-    let command = match driver {
-        Driver::Panthor => "conformance --test-threads 1".to_owned(),
-        Driver::Magni => format!("conformance --test-threads 1 --skip {LATER}"),
+    let skipped = match driver {
+        Driver::Panthor => C_OOPSES,
+        Driver::Magni => LATER,
     };
+    let command = format!("conformance --color never --test-threads 1 --skip {skipped}");
     group = group.case("conformance", &command, 1200);
-    for part in parts {
-        if driver == Driver::Magni && part.starts_with(LATER) {
-            continue;
-        }
+    for part in parts.iter().filter(|part| !part.starts_with(skipped)) {
         group.cases.push(Case {
             name: format!("{driver}::conformance::{part}"),
             step: "conformance".to_owned(),
@@ -123,13 +160,27 @@ fn rounds(driver: Driver, count: u32, command: &str) -> String {
 }
 
 /// Loading, unloading, binding and unbinding.
+///
+/// C panthor of 7.3.4 does not survive an unbind with jobs running: it rings doorbells of a
+/// halted microcontroller and warns in `queue_run_job()`. So that one is Magni's alone.
 fn lifecycle(driver: Driver) -> Group {
-    Group::new(driver, "lifecycle", Plan::with_driver)
+    let mut group = Group::new(driver, "lifecycle", Plan::with_driver)
         .case("busy-while-open", "busy_while_open", 60)
-        .case("unbind-with-file-open", "unbind_with_file_open", 300)
-        .case("unbind-with-jobs-running", "unbind_with_jobs_running", 300)
-        .case("bind-unbind-50", &rounds(driver, 50, "bind_unbind_once"), 300)
-        .case("load-unload-200", &rounds(driver, 200, "load_unload_once"), 900)
+        .case("unbind-with-file-open", "unbind_with_file_open", 300);
+    if driver == Driver::Magni {
+        group = group.case("unbind-with-jobs-running", "unbind_with_jobs_running", 300);
+    }
+    group
+        .case(
+            "bind-unbind-50",
+            &rounds(driver, 50, "bind_unbind_once"),
+            600,
+        )
+        .case(
+            "load-unload-200",
+            &rounds(driver, 200, "load_unload_once"),
+            900,
+        )
         .case("smoke-after-all", "smoke", 300)
         .case("taint", "taint", 30)
         .case("unload", "unload", 60)
@@ -162,13 +213,28 @@ fn firmware(driver: Driver) -> Group {
             check(&words),
         );
     }
-    group.case("refused-50", &rounds(driver, 50, "bad_firmware_once noise"), 300)
+    group.case(
+        "refused-50",
+        &rounds(driver, 50, "bad_firmware_once noise"),
+        300,
+    )
 }
 
 /// A device tree with which the driver must not bind.
 fn bad_tree(driver: Driver, name: &str, variant: Variant) -> Group {
     let mut group = Group::new(driver, name, Plan::prepared);
     group.plan.device_tree = variant;
+    let check = match driver {
+        Driver::Magni => Check::OneLine(Vec::new()),
+        Driver::Panthor => Check::Step,
+    };
+    group.checked("refused", "not_bound", 60, check)
+}
+
+/// A GPU or a firmware interface that the driver must not drive.
+fn bad_hardware(driver: Driver, name: &str, setting: &str) -> Group {
+    let mut group = Group::new(driver, name, Plan::prepared);
+    group.plan.model_args = vec!["--set".to_owned(), setting.to_owned()];
     let check = match driver {
         Driver::Magni => Check::OneLine(Vec::new()),
         Driver::Panthor => Check::Step,

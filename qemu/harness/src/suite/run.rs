@@ -80,9 +80,7 @@ pub(crate) fn run(settings: &Settings, groups: Vec<Group>, filters: &[String]) -
                 Some(reason) => {
                     failed += 1;
                     println!("  FAILED  {}", case.name);
-                    for line in reason.lines() {
-                        println!("          {line}");
-                    }
+                    print_reason(&reason);
                     writeln!(summary, "FAILED {}", case.name)?;
                 }
             }
@@ -97,6 +95,18 @@ pub(crate) fn run(settings: &Settings, groups: Vec<Group>, filters: &[String]) -
     fs::write(&path, summary).with_context(|| format!("writing {}", path.display()))?;
     println!("boot tests: {passed} passed; {failed} failed");
     Ok(failed == 0)
+}
+
+/// Prints the beginning of a reason, which is all of it but for storms of misuse.
+fn print_reason(reason: &str) {
+    const SHOWN: usize = 60;
+    for line in reason.lines().take(SHOWN) {
+        println!("          {line}");
+    }
+    let more = reason.lines().count().saturating_sub(SHOWN);
+    if more > 0 {
+        println!("          ({more} more lines in the logs)");
+    }
 }
 
 fn judge(group: &Group, case: &Case, outcome: &Result<Outcome>) -> Option<String> {
