@@ -212,6 +212,9 @@ impl FenceContext {
 /// The memory is from `kmalloc`, since C frees it with `kfree_rcu`.
 pub struct FenceAlloc(KBox<MaybeUninit<bindings::dma_fence>>);
 
+// SAFETY: It is memory without content.
+unsafe impl Send for FenceAlloc {}
+
 impl FenceAlloc {
     /// Allocates memory for one fence.
     ///

@@ -13,6 +13,7 @@ pub use self::upstream::*;
 #[cfg(CONFIG_DRM = "y")]
 pub use rk::drm::*;
 
+pub mod client;
 pub mod exec;
 pub mod gpuvm_ext;
 pub mod master;

@@ -17,8 +17,12 @@ use crate::{
     mmio::Mmio,
     mmu::Mmu,
     power::Power,
-    regs::mcu::LATEST_FLUSH,
-    reset::Reset, //
+    regs::mcu::{
+        IRQ_GLOBAL,
+        LATEST_FLUSH, //
+    },
+    reset::Reset,
+    sched::Scheduler, //
 };
 use kernel::{
     device::{
@@ -57,10 +61,10 @@ impl<'a> From<&'a DrmDevice<Registered>> for BoundDevice<'a> {
     }
 }
 
-/// Whom interrupts are told to: nobody, before the [`Device`] is complete.
+/// Whom interrupts are told to: nobody, before the scheduler is there.
 ///
 /// It belongs to the interrupt handlers, which go when the device is unbound.
-pub(crate) struct Upcall(SetOnce<Arc<Device>>);
+pub(crate) struct Upcall(SetOnce<Arc<Scheduler>>);
 
 impl Upcall {
     /// Nobody is told anything.
@@ -68,23 +72,23 @@ impl Upcall {
         Ok(Arc::new(Self(SetOnce::new()), GFP_KERNEL)?)
     }
 
-    /// From now on `device` is told.
-    pub(crate) fn connect(&self, device: &Arc<Device>) {
-        self.0.populate(device.clone());
+    /// From now on `sched` is told.
+    pub(crate) fn connect(&self, sched: &Arc<Scheduler>) {
+        self.0.populate(sched.clone());
     }
 
     /// The firmware reports something: group slots, a bit each, and the global interface
     /// (`IRQ_GLOBAL`).
     pub(crate) fn firmware_events(&self, events: u32) {
-        if let Some(device) = self.0.as_ref() {
-            device.firmware_events(events);
+        if let Some(sched) = self.0.as_ref() {
+            sched.firmware_events(events & !IRQ_GLOBAL);
         }
     }
 
-    /// Address spaces faulted, a bit each. Their VMs have been marked and taken off the hardware.
-    pub(crate) fn address_spaces_faulted(&self, spaces: u32) {
-        if let Some(device) = self.0.as_ref() {
-            device.address_spaces_faulted(spaces);
+    /// Address spaces faulted. Their VMs have been marked and taken off the hardware.
+    pub(crate) fn address_spaces_faulted(&self) {
+        if let Some(sched) = self.0.as_ref() {
+            sched.vm_faulted();
         }
     }
 }
@@ -152,10 +156,6 @@ impl Device {
     pub(crate) fn schedule_reset(&self, reason: &str) {
         self.reset.schedule(reason);
     }
-
-    fn firmware_events(&self, _events: u32) {}
-
-    fn address_spaces_faulted(&self, _spaces: u32) {}
 
     /// Turns everything off, for good. User space does not get in any more; interrupts are served.
     pub(crate) fn shutdown(&self) {

@@ -36,6 +36,7 @@ use crate::{
         mcu::LATEST_FLUSH_PAGE, //
     },
     reset::Reset,
+    sched::Scheduler, //
 };
 use kernel::{
     device::{
@@ -132,6 +133,7 @@ struct Shutdown {
     mmu: Arc<Mmu>,
     fw: Option<Arc<Firmware>>,
     device: Option<Arc<Device>>,
+    sched: Option<Arc<Scheduler>>,
 }
 
 impl Drop for Shutdown {
@@ -139,10 +141,16 @@ impl Drop for Shutdown {
         if let Some(device) = self.device.take() {
             device.shutdown();
         }
+        if let Some(sched) = &self.sched {
+            sched.pre_unplug();
+        }
         if let Some(fw) = self.fw.take() {
             fw.unplug();
         }
         self.mmu.unplug();
+        if let Some(sched) = self.sched.take() {
+            sched.unplug();
+        }
 
         // Errors have been reported, and nothing more can be done.
         let _ = self.gpu.l2_off();
@@ -274,6 +282,7 @@ impl platform::Driver for MagniPlatform {
             mmu: mmu.clone(),
             fw: None,
             device: None,
+            sched: None,
         };
         gpu.enable_irq()?;
         mmu.enable_irq()?;
@@ -289,11 +298,13 @@ impl platform::Driver for MagniPlatform {
 
         let device = Device::new(dev, mmio, gpu, mmu, fw, info, reset)?;
         shutdown.device = Some(device.clone());
-        upcall.connect(&device);
+        let sched = Scheduler::new(&device)?;
+        shutdown.sched = Some(sched.clone());
+        upcall.connect(&sched);
 
         // SAFETY: The registration is kept in `BoundData`, which is dropped when the device is
         // unbound.
-        let registration = unsafe { drm::Registration::new(dev, drm, Ok::<_, Error>(device), 0)? };
+        let registration = unsafe { drm::Registration::new(dev, drm, Ok::<_, Error>(sched), 0)? };
 
         Ok(BoundData {
             _registration: registration,
@@ -323,7 +334,7 @@ impl DriverTable for MagniDrm {
             return Err(EINVAL);
         }
 
-        Ok(dev.registration_data_with(|device| device.mmio.start()) + LATEST_FLUSH_PAGE)
+        Ok(dev.registration_data_with(|sched| sched.device().mmio.start()) + LATEST_FLUSH_PAGE)
     }
 }
 
@@ -340,7 +351,7 @@ const INFO: drm::DriverInfo = drm::DriverInfo {
 #[vtable]
 impl drm::Driver for MagniDrm {
     type Data = ();
-    type RegistrationData<'a> = Arc<Device>;
+    type RegistrationData<'a> = Arc<Scheduler>;
     type Object = Bo;
     type File = File;
     type ParentDevice<Ctx: DeviceContext> = platform::Device<Ctx>;

@@ -8,6 +8,7 @@ use crate::{
         MagniDrm, //
     },
     mmu::VmPool,
+    sched::GroupPool, //
 };
 use kernel::{
     drm::file::DriverFile,
@@ -29,6 +30,9 @@ const MMIO_BASE_32: u64 = uapi::DRM_PANTHOR_USER_MMIO_OFFSET_32BIT as u64;
 #[pin_data]
 pub(crate) struct File {
     mmio_base: Atomic<u64>,
+    // Groups hold their VMs, so they go first.
+    #[pin]
+    groups: GroupPool,
     #[pin]
     vms: VmPool,
 }
@@ -46,6 +50,7 @@ impl DriverFile for File {
         KBox::pin_init(
             pin_init!(Self {
                 mmio_base: Atomic::new(mmio_base),
+                groups <- GroupPool::new(),
                 vms <- VmPool::new(),
             }),
             GFP_KERNEL,
@@ -71,6 +76,11 @@ impl File {
         self.mmio_base.store(base, ordering::Relaxed);
 
         Ok(())
+    }
+
+    /// The file's groups.
+    pub(crate) fn groups(&self) -> &GroupPool {
+        &self.groups
     }
 
     /// The file's VMs.

@@ -14,10 +14,6 @@ pub(crate) use self::{
         JobIrq,
         McuEvents, //
     },
-    interface::{
-        CsInterface,
-        CsgInterface,
-        GlbInterface, //
-    },
+    interface::CsInterface,
     mcu::Firmware,
 };

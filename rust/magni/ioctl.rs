@@ -9,5 +9,6 @@ pub(crate) mod group;
 pub(crate) mod heap;
 pub(crate) mod mmio;
 pub(crate) mod query;
+mod sync;
 pub(crate) mod uobj;
 pub(crate) mod vm;

@@ -7,12 +7,19 @@
 
 #![expect(
     dead_code,
-    unused_imports,
-    reason = "the scheduler, which uses the rest, is not connected yet"
+    reason = "registers and firmware structures are described in full, also what is not used yet"
 )]
 
+use deferred::CLEANUP;
 use driver::MagniPlatform;
+use kernel::{
+    platform,
+    prelude::*,
+    workqueue::ModuleQueueGuard,
+    ModuleMetadata, //
+};
 
+mod deferred;
 mod device;
 mod driver;
 mod file;
@@ -26,9 +33,28 @@ mod mmu;
 mod power;
 mod regs;
 mod reset;
+mod sched;
 
-kernel::module_platform_driver! {
-    type: MagniPlatform,
+/// The module.
+#[pin_data]
+struct Magni {
+    #[pin]
+    _driver: kernel::driver::Registration<platform::Adapter<MagniPlatform>>,
+    /// Last puts may still be on the way when no device is left.
+    _cleanup: ModuleQueueGuard,
+}
+
+impl kernel::InPlaceModule for Magni {
+    fn init(module: &'static ThisModule) -> impl PinInit<Self, Error> {
+        try_pin_init!(Self {
+            _cleanup: CLEANUP.init(c"magni-cleanup")?,
+            _driver <- kernel::driver::Registration::new(<Self as ModuleMetadata>::NAME, module),
+        })
+    }
+}
+
+module! {
+    type: Magni,
     name: "magni",
     authors: ["The Magni developers"],
     description: "DRM driver for Arm Mali CSF GPUs",

@@ -22,7 +22,6 @@ pub(crate) use self::{
         Mmu,
         MmuIrq, //
     },
-    tree::Tree,
     vm::{
         ActiveVm,
         Vm,

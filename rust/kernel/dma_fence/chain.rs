@@ -21,6 +21,9 @@ use core::mem::MaybeUninit;
 /// The memory is from `kmalloc`, since C frees it with `kfree_rcu`.
 pub struct FenceChain(KBox<MaybeUninit<bindings::dma_fence_chain>>);
 
+// SAFETY: It is memory without content.
+unsafe impl Send for FenceChain {}
+
 impl FenceChain {
     /// Allocates memory for one link.
     ///

@@ -3,7 +3,6 @@
 //! Buffers.
 
 use crate::{
-    device::Device,
     driver::{
         DrmDevice,
         DrmFile, //
@@ -12,6 +11,7 @@ use crate::{
         self,
         Bo, //
     },
+    sched::Scheduler, //
 };
 use kernel::{
     drm::{
@@ -29,10 +29,11 @@ const WB_MMAP: u32 = uapi::drm_panthor_bo_flags_DRM_PANTHOR_BO_WB_MMAP;
 /// `BO_CREATE`.
 pub(crate) fn create(
     drm: &DrmDevice<Registered>,
-    device: &Arc<Device>,
+    sched: &Arc<Scheduler>,
     args: &mut uapi::drm_panthor_bo_create,
     file: &DrmFile,
 ) -> Result<u32> {
+    let device = sched.device();
     let both = NO_MMAP | WB_MMAP;
     if args.size == 0 || args.pad != 0 || args.flags & !both != 0 || args.flags & both == both {
         return Err(EINVAL);
@@ -60,7 +61,7 @@ pub(crate) fn create(
 /// `BO_MMAP_OFFSET`.
 pub(crate) fn mmap_offset(
     _drm: &DrmDevice<Registered>,
-    _device: &Arc<Device>,
+    _sched: &Arc<Scheduler>,
     args: &mut uapi::drm_panthor_bo_mmap_offset,
     file: &DrmFile,
 ) -> Result<u32> {
@@ -79,7 +80,7 @@ pub(crate) fn mmap_offset(
 /// `BO_QUERY_INFO`.
 pub(crate) fn query_info(
     _drm: &DrmDevice<Registered>,
-    _device: &Arc<Device>,
+    _sched: &Arc<Scheduler>,
     args: &mut uapi::drm_panthor_bo_query_info,
     file: &DrmFile,
 ) -> Result<u32> {
@@ -101,7 +102,7 @@ pub(crate) fn query_info(
 /// `EOPNOTSUPP`, always.
 pub(crate) fn set_label(
     _drm: &DrmDevice<Registered>,
-    _device: &Arc<Device>,
+    _sched: &Arc<Scheduler>,
     _args: &mut uapi::drm_panthor_bo_set_label,
     _file: &DrmFile,
 ) -> Result<u32> {
@@ -115,7 +116,7 @@ pub(crate) fn set_label(
 /// `EOPNOTSUPP`, always.
 pub(crate) fn sync(
     _drm: &DrmDevice<Registered>,
-    _device: &Arc<Device>,
+    _sched: &Arc<Scheduler>,
     _args: &mut uapi::drm_panthor_bo_sync,
     _file: &DrmFile,
 ) -> Result<u32> {

@@ -3,11 +3,11 @@
 //! Tiler heaps, which this driver does not have yet.
 
 use crate::{
-    device::Device,
     driver::{
         DrmDevice,
         DrmFile, //
     },
+    sched::Scheduler, //
 };
 use kernel::{
     drm::Registered,
@@ -23,7 +23,7 @@ use kernel::{
 /// `EOPNOTSUPP`, always.
 pub(crate) fn create(
     _drm: &DrmDevice<Registered>,
-    _device: &Arc<Device>,
+    _sched: &Arc<Scheduler>,
     _args: &mut uapi::drm_panthor_tiler_heap_create,
     _file: &DrmFile,
 ) -> Result<u32> {
@@ -37,7 +37,7 @@ pub(crate) fn create(
 /// `EOPNOTSUPP`, always.
 pub(crate) fn destroy(
     _drm: &DrmDevice<Registered>,
-    _device: &Arc<Device>,
+    _sched: &Arc<Scheduler>,
     _args: &mut uapi::drm_panthor_tiler_heap_destroy,
     _file: &DrmFile,
 ) -> Result<u32> {

@@ -3,11 +3,11 @@
 //! Register pages in a file's address space.
 
 use crate::{
-    device::Device,
     driver::{
         DrmDevice,
         DrmFile, //
     },
+    sched::Scheduler, //
 };
 use kernel::{
     drm::Registered,
@@ -19,7 +19,7 @@ use kernel::{
 /// `SET_USER_MMIO_OFFSET`: chooses where the file's register pages start.
 pub(crate) fn set_offset(
     _drm: &DrmDevice<Registered>,
-    _device: &Arc<Device>,
+    _sched: &Arc<Scheduler>,
     args: &mut uapi::drm_panthor_set_user_mmio_offset,
     file: &DrmFile,
 ) -> Result<u32> {

@@ -3,11 +3,11 @@
 //! Queries.
 
 use crate::{
-    device::Device,
     driver::{
         DrmDevice,
         DrmFile, //
     },
+    sched::Scheduler, //
 };
 use kernel::{
     capability::{
@@ -44,10 +44,11 @@ pub(crate) fn may_raise_priority(file: &DrmFile) -> bool {
 /// `DEV_QUERY`: what the GPU, the firmware and the caller can do.
 pub(crate) fn dev_query(
     _drm: &DrmDevice<Registered>,
-    device: &Arc<Device>,
+    sched: &Arc<Scheduler>,
     args: &mut uapi::drm_panthor_dev_query,
     file: &DrmFile,
 ) -> Result<u32> {
+    let device = sched.device();
     match args.type_ {
         uapi::drm_panthor_dev_query_type_DRM_PANTHOR_DEV_QUERY_GPU_INFO => {
             answer(args, |_| Ok(device.info.0))

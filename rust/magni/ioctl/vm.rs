@@ -4,10 +4,7 @@
 
 use super::uobj::get_array;
 use crate::{
-    device::{
-        BoundDevice,
-        Device, //
-    },
+    device::BoundDevice,
     driver::{
         DrmDevice,
         DrmFile, //
@@ -18,6 +15,7 @@ use crate::{
         Vm,
         VmKind, //
     },
+    sched::Scheduler, //
 };
 use kernel::{
     drm::{
@@ -71,10 +69,11 @@ fn split(full: u64, wanted: u64, task_size: u64) -> Result<u64> {
 /// `VM_CREATE`.
 pub(crate) fn create(
     drm: &DrmDevice<Registered>,
-    device: &Arc<Device>,
+    sched: &Arc<Scheduler>,
     args: &mut uapi::drm_panthor_vm_create,
     file: &DrmFile,
 ) -> Result<u32> {
+    let device = sched.device();
     if args.flags != 0 {
         return Err(EINVAL);
     }
@@ -95,7 +94,7 @@ pub(crate) fn create(
 /// `VM_DESTROY`.
 pub(crate) fn destroy(
     _drm: &DrmDevice<Registered>,
-    _device: &Arc<Device>,
+    _sched: &Arc<Scheduler>,
     args: &mut uapi::drm_panthor_vm_destroy,
     file: &DrmFile,
 ) -> Result<u32> {
@@ -110,7 +109,7 @@ pub(crate) fn destroy(
 /// `VM_GET_STATE`.
 pub(crate) fn get_state(
     _drm: &DrmDevice<Registered>,
-    _device: &Arc<Device>,
+    _sched: &Arc<Scheduler>,
     args: &mut uapi::drm_panthor_vm_get_state,
     file: &DrmFile,
 ) -> Result<u32> {
@@ -133,7 +132,7 @@ pub(crate) fn get_state(
 /// `EOPNOTSUPP` for asynchronous operations and for sparse mappings.
 pub(crate) fn bind(
     drm: &DrmDevice<Registered>,
-    _device: &Arc<Device>,
+    _sched: &Arc<Scheduler>,
     args: &mut uapi::drm_panthor_vm_bind,
     file: &DrmFile,
 ) -> Result<u32> {

@@ -479,7 +479,7 @@ impl Service for MmuIrq {
         let faults = events & IRQ_FAULTS;
 
         self.mmu.serve_faults(faults);
-        self.upcall.address_spaces_faulted(faults);
+        self.upcall.address_spaces_faulted();
     }
 }
 

@@ -1,0 +1,235 @@
+// SPDX-License-Identifier: GPL-2.0 OR MIT
+
+//! Scheduling: what the GPU executes, and when it has.
+//!
+//! User space makes groups of queues ([`group`]) and submits jobs to them ([`job`]). The DRM
+//! scheduler holds each job back until what it waits for has happened; then it goes into the ring
+//! of its queue ([`queue`]), whether or not the group is on the hardware. The hardware has a few
+//! slots for groups ([`slots`]), served by the firmware; which groups are in them is decided in
+//! one place ([`tick`]). The firmware reports what has come of it ([`events`]).
+//!
+//! # Locks
+//!
+//! | lock | protects | may be held while |
+//! | --- | --- | --- |
+//! | `slots` | who is on the hardware | waiting for the firmware, with a limit |
+//! | `table` | the same, for events; and the events themselves | nothing else |
+//! | `waiting` | who wants to be on the hardware | nothing else |
+//! | a ring's | its jobs and its clock | nothing else |
+//!
+//! They are taken in this order. Memory is never allocated under any of them, and the path from
+//! a job to the doorbell takes the ring's lock only.
+
+mod events;
+mod fifo;
+pub(crate) mod group;
+pub(crate) mod job;
+pub(crate) mod pool;
+pub(crate) mod queue;
+mod residency;
+mod slots;
+mod stream;
+mod tick;
+mod timeout;
+mod timer;
+
+pub(crate) use self::pool::GroupPool;
+
+use self::{
+    group::{
+        Group,
+        Priority, //
+    },
+    slots::{
+        Slots,
+        Table, //
+    },
+    stream::Abi, //
+};
+use crate::{
+    deferred::Deferred,
+    device::Device, //
+};
+use kernel::{
+    impl_has_work,
+    list::{
+        List,
+        ListArc, //
+    },
+    new_mutex, new_spinlock, new_work,
+    prelude::*,
+    sync::{
+        atomic::{
+            Atomic,
+            AtomicFlag,
+            Relaxed, //
+        },
+        Arc,
+        Mutex,
+        SpinLock, //
+    },
+    workqueue::{
+        OwnedQueue,
+        Work, //
+    },
+};
+
+/// The most group slots that are used: each needs a priority of its own, of which there are so
+/// many.
+pub(crate) const MAX_SLOTS: usize = 16;
+
+/// The scheduler's work queues.
+struct Queues {
+    /// Puts jobs into rings, and frees them.
+    submit: Arc<OwnedQueue>,
+    /// The same for realtime groups, which so never stand behind others.
+    submit_rt: Arc<OwnedQueue>,
+    /// Puts groups on the hardware and takes them off.
+    sched: OwnedQueue,
+    /// Ends jobs that run for too long.
+    timeout: Arc<OwnedQueue>,
+}
+
+impl Queues {
+    fn new() -> Result<Self> {
+        let shared = |name| -> Result<Arc<OwnedQueue>> {
+            let queue = OwnedQueue::new_ordered().mem_reclaim();
+            Ok(Arc::new(queue.build(name)?, GFP_KERNEL)?)
+        };
+        Ok(Self {
+            submit: shared(c"magni-submit")?,
+            submit_rt: Arc::new(
+                OwnedQueue::new_ordered()
+                    .mem_reclaim()
+                    .highpri()
+                    .build(c"magni-submit-rt")?,
+                GFP_KERNEL,
+            )?,
+            sched: OwnedQueue::new_ordered()
+                .mem_reclaim()
+                .build(c"magni-sched")?,
+            timeout: shared(c"magni-timeout")?,
+        })
+    }
+}
+
+/// The scheduling of one GPU.
+#[pin_data]
+pub(crate) struct Scheduler {
+    dev: Arc<Device>,
+    // The work queues may be destroyed by none of their own workers, and the last reference to
+    // this may go in one of them.
+    queues: Deferred<Queues>,
+    /// The work of [`tick`].
+    #[pin]
+    work: Work<Scheduler>,
+    abi: Abi,
+    cs_count: u32,
+    next_id: Atomic<u32>,
+    /// No group gets on the hardware any more: the device is going away.
+    gone: AtomicFlag,
+    /// How often a sync object was updated; wraps.
+    sync_updates: Atomic<u32>,
+    /// Groups wait for a slot, or for a sync object: events are of interest.
+    someone_waits: AtomicFlag,
+    #[pin]
+    slots: Mutex<Slots>,
+    #[pin]
+    table: SpinLock<Table>,
+    #[pin]
+    waiting: SpinLock<List<Group>>,
+}
+
+impl_has_work! {
+    impl HasWork<Self> for Scheduler { self.work }
+}
+
+impl Scheduler {
+    /// Makes the scheduler for what the firmware of `dev` offers.
+    ///
+    /// # Errors
+    ///
+    /// `ENOMEM`; `EINVAL` if the firmware's figures make no sense.
+    pub(crate) fn new(dev: &Arc<Device>) -> Result<Arc<Self>> {
+        let info = dev.fw.csif_info();
+        let abi = Abi::new(
+            info.cs_reg_count,
+            info.unpreserved_cs_reg_count,
+            info.scoreboard_slot_count,
+        )
+        .inspect_err(|_| {
+            dev_err!(
+                dev.dev,
+                "firmware interface: {} registers and {} scoreboard slots cannot be\n",
+                info.cs_reg_count,
+                info.scoreboard_slot_count
+            );
+        })?;
+        let queues = Deferred::new(Queues::new()?)?;
+
+        Arc::pin_init(
+            pin_init!(Self {
+                dev: dev.clone(),
+                queues,
+                work <- new_work!("magni::Scheduler::work"),
+                abi,
+                cs_count: info.cs_slot_count,
+                next_id: Atomic::new(0),
+                gone: AtomicFlag::new(false),
+                sync_updates: Atomic::new(0),
+                someone_waits: AtomicFlag::new(false),
+                slots <- new_mutex!(
+                    Slots::new(info.csg_slot_count as usize),
+                    "magni::Scheduler::slots"
+                ),
+                table <- new_spinlock!(Table::new(), "magni::Scheduler::table"),
+                waiting <- new_spinlock!(List::new(), "magni::Scheduler::waiting"),
+            }),
+            GFP_KERNEL,
+        )
+    }
+
+    /// The GPU.
+    pub(crate) fn device(&self) -> &Arc<Device> {
+        &self.dev
+    }
+
+    /// The most queues that the firmware runs in a group.
+    pub(crate) fn max_queues(&self) -> u32 {
+        self.cs_count
+    }
+
+    /// The conventions of the job stream.
+    fn abi(&self) -> Abi {
+        self.abi
+    }
+
+    /// A number for a new group, for names; wraps.
+    fn next_group_id(&self) -> u32 {
+        self.next_id.fetch_add(1, Relaxed)
+    }
+
+    /// The work queues of a group's jobs: for running them, and for ending them.
+    fn queues_for(&self, priority: Priority) -> (Arc<OwnedQueue>, Arc<OwnedQueue>) {
+        let submit = match priority {
+            Priority::Realtime => &self.queues.submit_rt,
+            _ => &self.queues.submit,
+        };
+        (submit.clone(), self.queues.timeout.clone())
+    }
+
+    /// Has the scheduler look at `group`: it has work, or is to end. Does not sleep.
+    fn request(&self, group: &Arc<Group>) {
+        // One that is waiting already is looked at all the same.
+        if let Ok(item) = ListArc::try_from_arc(group.clone()) {
+            self.waiting.lock().push_back(item);
+        }
+        group.scheduler().kick();
+    }
+
+    /// Has the scheduler look at everything. Does not sleep.
+    fn kick(self: &Arc<Self>) {
+        // One that is queued already has yet to look.
+        let _ = self.queues.sched.enqueue(self.clone());
+    }
+}

@@ -1,0 +1,216 @@
+// SPDX-License-Identifier: GPL-2.0 OR MIT
+
+//! What the firmware reports about groups.
+//!
+//! Runs in the interrupt's thread, for which everybody waits who waits for the firmware: so nothing
+//! here waits for anything. Fences are signalled here; what takes longer is left to the scheduler.
+
+use super::{
+    group::{
+        Fate,
+        Group, //
+    },
+    queue::Progress,
+    slots::bits,
+    Scheduler, //
+};
+use crate::{
+    fw::layout::{
+        cs,
+        csg, //
+    },
+    mmu::fault::exception_name, //
+};
+use kernel::{
+    dma_fence::SignallingSection,
+    prelude::*,
+    sync::{
+        atomic::{
+            Acquire,
+            Full, //
+        },
+        Arc, //
+    },
+};
+
+/// Exception type of a stream's error that only a reset of the GPU mends.
+const CS_UNRECOVERABLE: u32 = 0x41;
+
+/// What a slot had to report.
+#[derive(Default)]
+struct Report {
+    /// Streams that have something to say about themselves, a bit each.
+    streams: u32,
+    /// The group's own events.
+    events: u32,
+}
+
+impl Scheduler {
+    /// The group slots in `slots`, a bit each, have something to report.
+    pub(crate) fn firmware_events(self: &Arc<Self>, slots: u32) {
+        let _section = SignallingSection::enter();
+        let mut kick = false;
+        for slot in bits(slots & (1 << super::MAX_SLOTS) - 1) {
+            kick |= self.slot_events(slot);
+        }
+        if kick {
+            self.kick();
+        }
+    }
+
+    /// The GPU could not translate an address: groups may have to end.
+    pub(crate) fn vm_faulted(self: &Arc<Self>) {
+        self.kick();
+    }
+
+    /// Serves what slot `slot` reports; returns whether the scheduler should look.
+    pub(super) fn slot_events(&self, slot: usize) -> bool {
+        let Ok(csg) = self.dev.fw.csg(slot) else {
+            return false;
+        };
+
+        let (group, report) = {
+            // Keeps two from serving the same event.
+            let table = self.table.lock();
+            let streams = csg.output.cs_irq_req();
+            let ack = csg.output.ack();
+            let report = Report {
+                streams: streams ^ csg.input.cs_irq_ack(),
+                events: (csg.input.req() ^ ack) & csg::EVENTS,
+            };
+            if report.streams == 0 && report.events == 0 {
+                return false;
+            }
+            // Before the streams are looked at, so that what comes meanwhile is reported again.
+            csg.input.set_cs_irq_ack(streams);
+            csg.set(report.events, ack);
+            (table.0.get(slot).cloned().flatten(), report)
+        };
+
+        let mut kick = false;
+        let mut answered = 0;
+        for stream in bits(report.streams) {
+            let (kick_now, answer) = self.stream_events(slot, stream, group.as_ref());
+            kick |= kick_now;
+            answered |= u32::from(answer) << stream;
+        }
+        if answered != 0 {
+            csg.toggle_doorbells(answered);
+        }
+        self.dev.fw.ring_csg_doorbells(1 << slot);
+
+        let Some(group) = group else {
+            return kick;
+        };
+        if report.events & csg::PROGRESS_TIMER_EVENT != 0 {
+            dev_warn!(
+                self.dev.dev,
+                "process {}: nothing moves; its group is ended\n",
+                group.pid()
+            );
+            group.ban(Fate::TimedOut);
+            kick = true;
+        }
+        if report.events & csg::SYNC_UPDATE != 0 {
+            kick |= self.sync_update(&group);
+        }
+        if report.events & csg::IDLE != 0 {
+            // Somebody may want its slot.
+            kick |= self.someone_waits.load(Acquire);
+        }
+        kick
+    }
+
+    /// A sync object was updated: jobs of `group` may have completed, and somebody may have waited
+    /// for it.
+    fn sync_update(&self, group: &Group) -> bool {
+        let mut kick = false;
+        for (i, queue) in group.queues().iter().enumerate() {
+            if queue.complete_jobs() == Progress::Nonsense {
+                dev_warn!(
+                    self.dev.dev,
+                    "process {}: its GPU work has overwritten what the kernel keeps there; its group is ended\n",
+                    group.pid()
+                );
+                group.add_fatal(1 << i);
+                kick = true;
+            }
+        }
+        self.sync_updates.fetch_add(1, Full);
+        kick | self.someone_waits.load(Acquire)
+    }
+
+    /// Serves what stream `index` of slot `slot` reports.
+    ///
+    /// Returns whether the scheduler should look, and whether the stream is owed a doorbell.
+    fn stream_events(&self, slot: usize, index: usize, group: Option<&Arc<Group>>) -> (bool, bool) {
+        let Ok(stream) = self.dev.fw.csg(slot).and_then(|csg| csg.cs(index)) else {
+            return (false, false);
+        };
+        let ack = stream.output.ack();
+        let events = (stream.input.req() ^ ack) & cs::EVENTS;
+        let mut kick = false;
+
+        if events & cs::FATAL != 0 {
+            let word = stream.output.fatal();
+            self.report_error(
+                "failed",
+                slot,
+                index,
+                group,
+                word,
+                stream.output.fatal_info(),
+            );
+            if word & 0xff == CS_UNRECOVERABLE {
+                self.dev
+                    .schedule_reset("a command stream failed beyond recovery");
+            }
+            if let Some(group) = group {
+                group.add_fatal(1 << index);
+            }
+            kick = true;
+        }
+        if events & cs::FAULT != 0 {
+            let word = stream.output.fault();
+            self.report_error(
+                "faulted",
+                slot,
+                index,
+                group,
+                word,
+                stream.output.fault_info(),
+            );
+            if let Some(queue) = group.and_then(|group| group.queue(index)) {
+                // Which job it was can be read, unless the memory is gone.
+                let _ = queue.fault_current(EINVAL);
+            }
+        }
+        if events & cs::TILER_OOM != 0 {
+            // There are no tiler heaps: the firmware makes do with what it has.
+            stream.input.set_heap_start(0);
+            stream.input.set_heap_end(0);
+        }
+        // The firmware may overwrite what it has reported from here on.
+        stream.set(events & (cs::FATAL | cs::FAULT | cs::TILER_OOM), ack);
+        (kick, events & (cs::FAULT | cs::TILER_OOM) != 0)
+    }
+
+    fn report_error(
+        &self,
+        what: &str,
+        slot: usize,
+        stream: usize,
+        group: Option<&Arc<Group>>,
+        word: u32,
+        info: u64,
+    ) {
+        dev_warn!(
+            self.dev.dev,
+            "process {}: command stream {stream} in slot {slot} {what}: {} ({:#x}), data {:#x}, info {info:#x}\n",
+            group.map_or(0, |group| group.pid()),
+            exception_name(word & 0xff),
+            word & 0xff,
+            word >> 8
+        );
+    }
+}

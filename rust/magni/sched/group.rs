@@ -1,0 +1,441 @@
+// SPDX-License-Identifier: GPL-2.0 OR MIT
+
+//! Groups: queues that go on and off the hardware together, and share a VM.
+
+use super::{
+    job::{
+        Jobs,
+        Resources, //
+    },
+    queue::{
+        self,
+        CallArgs,
+        Parts,
+        Queue,
+        SYNC_BYTES, //
+    },
+    residency::Residency,
+    Scheduler, //
+};
+use crate::{
+    deferred::{
+        Deferred,
+        CLEANUP, //
+    },
+    device::{
+        BoundDevice,
+        Device, //
+    },
+    gem::{
+        KernelBo,
+        Va, //
+    },
+    mmu::{
+        MapFlags,
+        Vm, //
+    },
+    Magni, //
+};
+use core::ops::Deref;
+use kernel::{
+    dma_fence::Fence,
+    drm::sched::{
+        Config,
+        JobQueue, //
+    },
+    list::{
+        impl_list_arc_safe,
+        impl_list_item,
+        AtomicTracker,
+        ListLinks,
+        TryNewListArc, //
+    },
+    module_ref::ModuleRef,
+    prelude::*,
+    str::CString,
+    sync::{
+        aref::ARef,
+        atomic::{
+            Acquire,
+            Atomic,
+            AtomicFlag,
+            Relaxed,
+            Release, //
+        },
+        Arc, //
+    },
+    workqueue::cancel_delayed_work_sync,
+};
+
+/// The most queues that a group may have.
+pub(crate) const MAX_QUEUES: usize = 32;
+
+/// The highest priority of a queue among those of its group.
+pub(crate) const MAX_QUEUE_PRIORITY: u8 = 15;
+
+/// How urgent a group is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[repr(u8)]
+pub(crate) enum Priority {
+    Low,
+    Medium,
+    High,
+    Realtime,
+}
+
+impl TryFrom<u8> for Priority {
+    type Error = Error;
+
+    /// # Errors
+    ///
+    /// `EINVAL` for a number that stands for no priority.
+    fn try_from(value: u8) -> Result<Self> {
+        Ok(match value {
+            0 => Self::Low,
+            1 => Self::Medium,
+            2 => Self::High,
+            3 => Self::Realtime,
+            _ => return Err(EINVAL),
+        })
+    }
+}
+
+/// Which cores a group may use for one kind of work.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Cores {
+    pub(crate) mask: u64,
+    /// How many of them at a time.
+    pub(crate) max: u8,
+}
+
+/// What user space says about a group.
+pub(crate) struct Settings {
+    pub(crate) priority: Priority,
+    pub(crate) compute: Cores,
+    pub(crate) fragment: Cores,
+    pub(crate) tiler: Cores,
+}
+
+/// What user space says about a queue.
+pub(crate) struct QueueSettings {
+    /// 0 to 15.
+    pub(crate) priority: u8,
+    /// In bytes.
+    pub(crate) ring_size: u32,
+}
+
+/// Why a group ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Fate {
+    /// A job ran for too long, or the firmware says that nothing moves.
+    TimedOut,
+    /// The GPU failed it by no fault of its own.
+    Innocent,
+    /// Its owner does not want it any more.
+    Destroyed,
+}
+
+/// A group; the last reference may be dropped anywhere.
+#[pin_data]
+pub(crate) struct Group {
+    inner: Deferred<Inner>,
+    #[pin]
+    links: ListLinks,
+    #[pin]
+    tracker: AtomicTracker,
+}
+
+impl_list_arc_safe! {
+    impl ListArcSafe<0> for Group { tracked_by tracker: AtomicTracker; }
+}
+
+impl_list_item! {
+    impl ListItem<0> for Group { using ListLinks { self.links }; }
+}
+
+impl Deref for Group {
+    type Target = Inner;
+
+    fn deref(&self) -> &Inner {
+        &self.inner
+    }
+}
+
+/// What makes up a group.
+pub(crate) struct Inner {
+    settings: Settings,
+    queues: KVec<Arc<Queue>>,
+    suspend_buf: KernelBo,
+    protected_suspend_buf: Option<KernelBo>,
+    pub(super) residency: Residency,
+
+    timed_out: AtomicFlag,
+    innocent: AtomicFlag,
+    destroyed: AtomicFlag,
+    /// A bit for each queue that hit an error which ends the group.
+    fatal_queues: Atomic<u32>,
+
+    /// The firmware has its state in the suspend buffer. Changed under the scheduler's lock.
+    pub(super) suspended: AtomicFlag,
+    /// Off the hardware, waiting for sync objects as they were at that count of updates.
+    pub(super) parked: Atomic<u32>,
+    pub(super) is_parked: AtomicFlag,
+
+    /// Who made it, for messages.
+    pid: i32,
+
+    vm: Arc<Vm>,
+    sched: Arc<Scheduler>,
+    /// Jobs hold the group, and may wait for others' fences when nothing else is left.
+    _module: ModuleRef,
+}
+
+impl Inner {
+    /// The device that the group is for.
+    pub(crate) fn device(&self) -> &Arc<Device> {
+        self.sched.device()
+    }
+
+    /// The scheduler that the group belongs to.
+    pub(super) fn scheduler(&self) -> &Arc<Scheduler> {
+        &self.sched
+    }
+
+    /// The address space of the group's streams.
+    pub(crate) fn vm(&self) -> &Arc<Vm> {
+        &self.vm
+    }
+
+    /// What user space said about the group.
+    pub(super) fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    /// The group's queues.
+    pub(super) fn queues(&self) -> &[Arc<Queue>] {
+        &self.queues
+    }
+
+    /// Queue number `index`.
+    pub(crate) fn queue(&self, index: usize) -> Option<&Arc<Queue>> {
+        self.queues.get(index)
+    }
+
+    /// One bit for each queue.
+    pub(super) fn queue_mask(&self) -> u32 {
+        (1u64 << self.queues.len()).wrapping_sub(1) as u32
+    }
+
+    /// Addresses in the MCU's VM of the buffers for the group's state, the second for protected
+    /// mode; zero if there is none.
+    pub(super) fn suspend_buffers(&self) -> (u64, u64) {
+        (
+            self.suspend_buf.va(),
+            self.protected_suspend_buf.as_ref().map_or(0, KernelBo::va),
+        )
+    }
+
+    /// The process that made the group.
+    pub(super) fn pid(&self) -> i32 {
+        self.pid
+    }
+
+    /// Whether jobs may still be executed.
+    pub(crate) fn can_run(&self) -> bool {
+        !self.timed_out.load(Acquire)
+            && !self.destroyed.load(Acquire)
+            && self.fatal_queues.load(Acquire) == 0
+    }
+
+    /// From now on nothing of the group is executed. It still has to be taken off the hardware.
+    pub(super) fn ban(&self, fate: Fate) {
+        match fate {
+            Fate::TimedOut => self.timed_out.store(true, Release),
+            Fate::Innocent => {
+                // One that was to end anyway is not innocent.
+                if self.can_run() {
+                    self.innocent.store(true, Release);
+                }
+                self.timed_out.store(true, Release);
+            }
+            Fate::Destroyed => self.destroyed.store(true, Release),
+        }
+    }
+
+    /// The queues in `mask` have hit an error that ends the group.
+    pub(super) fn add_fatal(&self, mask: u32) {
+        let mut old = self.fatal_queues.load(Relaxed);
+        while let Err(now) = self.fatal_queues.cmpxchg(old, old | mask, Release) {
+            old = now;
+        }
+    }
+
+    /// What has become of the group, in the terms of the uAPI: its state flags, and the queues
+    /// that hit fatal errors.
+    pub(crate) fn state(&self) -> (u32, u32) {
+        use kernel::uapi;
+
+        let fatal = self.fatal_queues.load(Acquire);
+        let mut state = 0;
+        if self.timed_out.load(Acquire) {
+            state |= uapi::drm_panthor_group_state_flags_DRM_PANTHOR_GROUP_STATE_TIMEDOUT;
+        }
+        if fatal != 0 {
+            state |= uapi::drm_panthor_group_state_flags_DRM_PANTHOR_GROUP_STATE_FATAL_FAULT;
+        }
+        if self.innocent.load(Acquire) {
+            state |= uapi::drm_panthor_group_state_flags_DRM_PANTHOR_GROUP_STATE_INNOCENT;
+        }
+        (state, fatal)
+    }
+
+    /// Ends all jobs, with the error that fits each queue.
+    ///
+    /// Only for a group that cannot run, and that the GPU no longer works for.
+    pub(super) fn kill_jobs(&self) {
+        let fatal = self.fatal_queues.load(Acquire);
+        for (i, queue) in self.queues.iter().enumerate() {
+            queue.kill(if fatal & 1 << i != 0 {
+                EINVAL
+            } else if self.timed_out.load(Acquire) {
+                ETIMEDOUT
+            } else {
+                ECANCELED
+            });
+        }
+    }
+
+    /// Whether a queue holds jobs that have not completed.
+    pub(super) fn has_jobs(&self) -> bool {
+        self.queues.iter().any(|queue| queue.has_jobs())
+    }
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        // A timer that is not stopped would keep its queue, and with it the memory of the ring.
+        for queue in &self.queues {
+            drop(cancel_delayed_work_sync::<Queue, 0>(queue));
+        }
+    }
+}
+
+impl Group {
+    /// Makes a group on `vm`, off the hardware, with a queue for each of `queues`.
+    ///
+    /// # Errors
+    ///
+    /// `EINVAL` if a ring's size is not one that the hardware has, or a priority is above 15;
+    /// `ENOMEM`; `ENODEV` if the device is gone.
+    pub(crate) fn new(
+        cx: BoundDevice<'_>,
+        sched: &Arc<Scheduler>,
+        vm: &Arc<Vm>,
+        settings: Settings,
+        queues: &[QueueSettings],
+    ) -> Result<Arc<Self>> {
+        for queue in queues {
+            if !queue.ring_size.is_power_of_two()
+                || !queue::RING_SIZES.contains(&queue.ring_size)
+                || queue.priority > MAX_QUEUE_PRIORITY
+            {
+                return Err(EINVAL);
+            }
+        }
+
+        let module = ModuleRef::new::<Magni>()?;
+        let fw = &sched.device().fw;
+        let suspend_buf = fw.alloc_suspend_buffer(cx)?;
+        let protected_suspend_buf = match fw.csg(0)?.control.protm_suspend_size() {
+            0 => None,
+            _ => Some(fw.alloc_protm_suspend_buffer(cx)?),
+        };
+        let data = MapFlags::NOEXEC.and(MapFlags::UNCACHED);
+        let syncs = Arc::new(
+            KernelBo::new(cx, vm, (queues.len() * SYNC_BYTES) as u64, data, Va::Auto)?,
+            GFP_KERNEL,
+        )?;
+
+        let id = sched.next_group_id();
+        let (submit, timeouts) = sched.queues_for(settings.priority);
+        let mut all = KVec::with_capacity(queues.len(), GFP_KERNEL)?;
+        for (index, queue) in queues.iter().enumerate() {
+            let jobs = JobQueue::<Jobs>::new(Config {
+                name: CString::try_from_fmt(fmt!("magni-queue-{id}-{index}"))?,
+                dev: &sched.device().dev,
+                credit_limit: queue::ring_credits(queue.ring_size),
+                submit: submit.clone(),
+                timeout: timeouts.clone(),
+                teardown: &CLEANUP,
+            })?;
+            let queue = Queue::new(Parts {
+                index,
+                priority: queue.priority,
+                ring: KernelBo::new(cx, vm, queue.ring_size.into(), data, Va::Auto)?,
+                iface: fw.alloc_ring_interface(cx)?,
+                syncs: syncs.clone(),
+                jobs,
+                timeouts: timeouts.clone(),
+            })?;
+            all.push(queue, GFP_KERNEL)?;
+        }
+
+        let inner = Deferred::new(Inner {
+            settings,
+            queues: all,
+            suspend_buf,
+            protected_suspend_buf,
+            residency: Residency::new(),
+            timed_out: AtomicFlag::new(false),
+            innocent: AtomicFlag::new(false),
+            destroyed: AtomicFlag::new(false),
+            fatal_queues: Atomic::new(0),
+            suspended: AtomicFlag::new(false),
+            parked: Atomic::new(0),
+            is_parked: AtomicFlag::new(false),
+            pid: kernel::current!().group_leader().pid(),
+            vm: vm.clone(),
+            sched: sched.clone(),
+            _module: module,
+        })?;
+        Arc::pin_init(
+            pin_init!(Self {
+                inner,
+                links <- ListLinks::new(),
+                tracker <- AtomicTracker::new(),
+            }),
+            GFP_KERNEL,
+        )
+    }
+
+    /// Puts a job in the ring of `queue`, and has it looked at.
+    ///
+    /// # Errors
+    ///
+    /// Why the group does not run any more, if it does not.
+    pub(super) fn run(
+        self: &Arc<Self>,
+        queue: &Arc<Queue>,
+        call: &CallArgs,
+        resources: Resources,
+    ) -> Result<ARef<Fence>> {
+        if !self.can_run() {
+            return Err(ECANCELED);
+        }
+        let (fence, slot) = queue.submit(&self.residency, self.sched.abi(), call, resources)?;
+        match slot {
+            Some(slot) => self.device().fw.ring_group_doorbell(slot as usize),
+            None => {
+                self.is_parked.store(false, Release);
+                self.sched.request(self);
+            }
+        }
+        Ok(fence)
+    }
+
+    /// The group's owner does not want it any more.
+    pub(crate) fn destroy(self: &Arc<Self>) {
+        self.ban(Fate::Destroyed);
+        self.sched.request(self);
+    }
+}

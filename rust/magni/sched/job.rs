@@ -1,0 +1,113 @@
+// SPDX-License-Identifier: GPL-2.0 OR MIT
+
+//! Jobs: what the DRM scheduler is given, and what it calls.
+
+use super::{
+    group::Group,
+    queue::CallArgs,
+    timeout, //
+};
+use crate::power::PowerRef;
+use kernel::{
+    dma_fence::{
+        Fence,
+        FenceAlloc, //
+    },
+    drm::sched::{
+        self,
+        Operations,
+        PendingJob, //
+    },
+    prelude::*,
+    sync::{
+        aref::ARef,
+        Arc, //
+    },
+};
+
+/// The driver's operations on jobs.
+pub(crate) struct Jobs;
+
+/// What the driver knows about a job.
+pub(crate) struct JobData {
+    /// Holds the queue, the VM, the device and the module.
+    group: Arc<Group>,
+    queue: usize,
+    call: Option<CallArgs>,
+}
+
+/// What a job needs to run, beyond its place in the ring.
+pub(crate) struct Resources {
+    pub(crate) fence: FenceAlloc,
+    /// Taken in the ioctl, so that a doorbell always meets a powered GPU.
+    pub(crate) power: PowerRef,
+}
+
+impl Operations for Jobs {
+    type Job = JobData;
+    /// A job without a call needs nothing.
+    type Resources = Option<Resources>;
+
+    fn run_job(job: &sched::Job<Self>, resources: Option<Resources>) -> Result<ARef<Fence>> {
+        let data = job.data();
+        let queue = data.group.queue(data.queue).ok_or(EINVAL)?;
+        match (&data.call, resources) {
+            (Some(call), Some(resources)) => data.group.run(queue, call, resources),
+            // Nothing to execute: it has ended when all before it have.
+            _ => queue.newest_fence(),
+        }
+    }
+
+    fn timed_out(job: &sched::Job<Self>) {
+        timeout::timed_out(&job.data().group);
+    }
+
+    fn cancel_job(job: &sched::Job<Self>) {
+        let data = job.data();
+        if let Some(queue) = data.group.queue(data.queue) {
+            queue.kill(ECANCELED);
+        }
+    }
+}
+
+/// Makes a job for queue `queue` of `group`, for the file numbered `client`.
+///
+/// Without `call` it executes nothing, and ends when those before it have. Takes a power
+/// reference, which may sleep.
+///
+/// # Errors
+///
+/// `EINVAL` if there is no such queue, or the group can no longer run; `ENOMEM`; the error of the
+/// GPU's power-up.
+pub(crate) fn create(
+    group: &Arc<Group>,
+    queue: usize,
+    call: Option<CallArgs>,
+    client: u64,
+) -> Result<PendingJob<Jobs>> {
+    if !group.can_run() {
+        return Err(EINVAL);
+    }
+    let jobs = group.queue(queue).ok_or(EINVAL)?.jobs();
+    let resources = match call {
+        Some(_) => Some(Resources {
+            fence: FenceAlloc::new(GFP_KERNEL)?,
+            power: group.device().power_get()?,
+        }),
+        None => None,
+    };
+    let credits = match call {
+        Some(_) => super::stream::JOB_INSTRS as u32,
+        None => 1,
+    };
+    jobs.new_job(
+        credits,
+        client,
+        resources,
+        JobData {
+            group: group.clone(),
+            queue,
+            call,
+        },
+    )
+}

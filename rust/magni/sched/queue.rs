@@ -1,0 +1,498 @@
+// SPDX-License-Identifier: GPL-2.0 OR MIT
+
+//! A queue: a ring of instructions, and the jobs in it.
+
+use super::{
+    fifo::Fifo,
+    job::{
+        Jobs,
+        Resources, //
+    },
+    residency::Residency,
+    stream::{
+        self,
+        Abi,
+        Call,
+        JOB_BYTES,
+        JOB_INSTRS, //
+    },
+    timer::JobTimer, //
+};
+use crate::{
+    gem::KernelBo,
+    power::PowerRef, //
+};
+use kernel::{
+    dma_fence::{
+        DriverFence,
+        Fence,
+        FenceContext,
+        FenceNames,
+        SignallingSection, //
+    },
+    drm::sched::JobQueue,
+    impl_has_delayed_work, new_delayed_work, new_spinlock,
+    prelude::*,
+    sync::{
+        aref::ARef,
+        barrier::{
+            dma_mb,
+            Read,
+            Write, //
+        },
+        Arc,
+        SpinLock, //
+    },
+    time::{
+        msecs_to_jiffies,
+        Instant,
+        Monotonic, //
+    },
+    workqueue::{
+        DelayedWork,
+        DelayedWorkExt,
+        OwnedQueue,
+        WorkItem, //
+    },
+};
+
+/// How big a ring may be, in bytes: a power of two in this range.
+pub(crate) const RING_SIZES: core::ops::RangeInclusive<u32> = 4096..=65536;
+
+/// Bytes of one sync object: a sequence number, a status, and padding.
+pub(crate) const SYNC_BYTES: usize = 16;
+
+/// The page that the kernel writes: INSERT and EXTRACT, in bytes, ever growing.
+const IFACE_INSERT: usize = 0;
+const IFACE_EXTRACT_INIT: usize = 8;
+
+/// The page that the firmware writes: EXTRACT.
+const IFACE_OUTPUT: usize = 4096;
+const IFACE_EXTRACT: usize = IFACE_OUTPUT;
+
+/// Jobs that are signalled without letting go of the ring's lock in between.
+const BATCH: usize = 8;
+
+/// Milliseconds until a timeout is reported again.
+const RETRY_MS: u32 = 100;
+
+/// A job in the ring.
+struct InFlight {
+    fence: DriverFence,
+    /// The value of the sync object once the job has completed.
+    seqno: u64,
+    /// Where the job ends in the ring.
+    end: u64,
+    /// Keeps the GPU powered until the fence has signalled.
+    _power: PowerRef,
+}
+
+/// What the ring's lock protects.
+struct Ring {
+    /// Where the next job goes: bytes since the queue was made.
+    insert: u64,
+    /// The sequence number of the newest job.
+    seqno: u64,
+    jobs: Fifo<InFlight>,
+    /// The fence of the newest job.
+    newest: Option<ARef<Fence>>,
+    /// Why no job can be added any more.
+    dead: Option<Error>,
+    timer: JobTimer,
+    /// The timer's work is scheduled.
+    armed: bool,
+}
+
+/// What came of looking for jobs that have completed.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Progress {
+    /// Nothing has completed, though there are jobs.
+    None,
+    /// Jobs have completed, or there was none.
+    Some,
+    /// The sync object holds a value that the ring's jobs cannot have led to.
+    Nonsense,
+}
+
+struct Names;
+
+impl FenceNames for Names {
+    const DRIVER: &'static CStr = c"magni";
+    const TIMELINE: &'static CStr = c"queue";
+}
+
+/// A queue of a group.
+#[pin_data]
+pub(crate) struct Queue {
+    index: usize,
+    /// 0 to 15, among the queues of the group.
+    priority: u8,
+    ring_bo: KernelBo,
+    iface: KernelBo,
+    /// The sync objects of the group, one for each queue.
+    syncs: Arc<KernelBo>,
+    context: FenceContext,
+    jobs: ARef<JobQueue<Jobs>>,
+    timeouts: Arc<OwnedQueue>,
+    /// When the queue was made: what its clock counts from.
+    made: Instant<Monotonic>,
+    #[pin]
+    ring: SpinLock<Ring>,
+    #[pin]
+    timer: DelayedWork<Queue>,
+}
+
+impl_has_delayed_work! {
+    impl HasDelayedWork<Self> for Queue { self.timer }
+}
+
+/// What a [`Queue`] is made of.
+pub(crate) struct Parts {
+    pub(crate) index: usize,
+    pub(crate) priority: u8,
+    /// Mapped in the group's VM.
+    pub(crate) ring: KernelBo,
+    /// Mapped in the MCU's VM; a page that the kernel writes, and one that the firmware writes.
+    pub(crate) iface: KernelBo,
+    /// Mapped in the group's VM; [`SYNC_BYTES`] for each queue, zeroed.
+    pub(crate) syncs: Arc<KernelBo>,
+    pub(crate) jobs: ARef<JobQueue<Jobs>>,
+    pub(crate) timeouts: Arc<OwnedQueue>,
+}
+
+/// How many credits fit a ring of `size` bytes: one for each instruction.
+///
+/// One job's place always stays free: a job counts as completed while its last instructions,
+/// behind the update of the sync object, may still be fetched.
+pub(crate) fn ring_credits(size: u32) -> u32 {
+    size / size_of::<u64>() as u32 - JOB_INSTRS as u32
+}
+
+impl Queue {
+    /// Makes a queue.
+    ///
+    /// # Errors
+    ///
+    /// `ENOMEM`.
+    pub(crate) fn new(parts: Parts) -> Result<Arc<Self>> {
+        let in_flight = Fifo::new((parts.ring.size() / JOB_BYTES) as usize)?;
+        Arc::pin_init(
+            pin_init!(Self {
+                index: parts.index,
+                priority: parts.priority,
+                ring_bo: parts.ring,
+                iface: parts.iface,
+                syncs: parts.syncs,
+                context: FenceContext::new::<Names>(),
+                jobs: parts.jobs,
+                timeouts: parts.timeouts,
+                made: Instant::now(),
+                ring <- new_spinlock!(Ring {
+                    insert: 0,
+                    seqno: 0,
+                    jobs: in_flight,
+                    newest: None,
+                    dead: None,
+                    timer: JobTimer::NEW,
+                    armed: false,
+                }, "magni::Queue::ring"),
+                timer <- new_delayed_work!("magni::Queue::timer"),
+            }),
+            GFP_KERNEL,
+        )
+    }
+
+    /// Milliseconds since the queue was made.
+    fn now(&self) -> u64 {
+        self.made.elapsed().as_millis().max(0) as u64
+    }
+
+    /// The priority among the group's queues.
+    pub(crate) fn priority(&self) -> u8 {
+        self.priority
+    }
+
+    /// The scheduler's side of the queue.
+    pub(crate) fn jobs(&self) -> &ARef<JobQueue<Jobs>> {
+        &self.jobs
+    }
+
+    /// GPU address and size in bytes of the ring, in the group's VM.
+    pub(crate) fn ring_range(&self) -> (u64, u32) {
+        (self.ring_bo.va(), self.ring_bo.size() as u32)
+    }
+
+    /// Addresses of the shared pages in the MCU's VM: the kernel's, then the firmware's.
+    pub(crate) fn iface_addresses(&self) -> (u64, u64) {
+        (self.iface.va(), self.iface.va() + IFACE_OUTPUT as u64)
+    }
+
+    /// Where the sync object lies in the group's VM.
+    fn sync_address(&self) -> u64 {
+        self.syncs.va() + (self.index * SYNC_BYTES) as u64
+    }
+
+    /// Whether the ring holds instructions that the firmware has not fetched.
+    ///
+    /// For a queue that is off the hardware, or whose state the firmware was just asked for.
+    pub(crate) fn has_unfetched(&self) -> Result<bool> {
+        let extract = self.iface.cpu().read64(IFACE_EXTRACT)?;
+        Ok(self.ring.lock().insert != extract)
+    }
+
+    /// Whether there are jobs that have not completed.
+    pub(crate) fn has_jobs(&self) -> bool {
+        !self.ring.lock().jobs.is_empty()
+    }
+
+    /// The fence of the newest job: when it signals, all jobs before now have ended.
+    pub(crate) fn newest_fence(&self) -> Result<ARef<Fence>> {
+        let ring = self.ring.lock();
+        match (&ring.newest, ring.dead) {
+            (Some(fence), _) => Ok(fence.clone()),
+            (None, Some(error)) => Err(error),
+            (None, None) => Ok(Fence::signalled()),
+        }
+    }
+
+    /// Puts a job in the ring.
+    ///
+    /// Returns its fence, and the slot whose doorbell is to be rung, or [`None`] if the scheduler
+    /// has to be asked for one. Part of what fences wait for: allocates nothing.
+    ///
+    /// # Errors
+    ///
+    /// Why the queue is dead, if it is.
+    pub(crate) fn submit(
+        self: &Arc<Self>,
+        residency: &Residency,
+        abi: Abi,
+        call: &CallArgs,
+        resources: Resources,
+    ) -> Result<(ARef<Fence>, Option<u32>)> {
+        let mut ring = self.ring.lock();
+        if let Some(error) = ring.dead {
+            return Err(error);
+        }
+
+        let instrs = stream::job(
+            abi,
+            &Call {
+                start: call.start,
+                size: call.size,
+                latest_flush: call.latest_flush,
+                sync: self.sync_address(),
+            },
+        );
+        // The size is a power of two.
+        let mask = self.ring_bo.size() - 1;
+        for (i, instr) in instrs.into_iter().enumerate() {
+            let at = (ring.insert + (i * size_of::<u64>()) as u64) & mask;
+            self.ring_bo.cpu().write64(at as usize, instr)?;
+        }
+
+        let seqno = ring.seqno + 1;
+        let end = ring.insert + JOB_BYTES;
+        let fence = resources.fence.init(&self.context, seqno);
+        let shared: ARef<Fence> = fence.fence().into();
+        let job = InFlight {
+            fence,
+            seqno,
+            end,
+            _power: resources.power,
+        };
+        if let Err(job) = ring.jobs.push(job) {
+            // Credits keep it from happening.
+            job.fence.signal_error(ENOSPC);
+            return Err(ENOSPC);
+        }
+        ring.seqno = seqno;
+        ring.insert = end;
+        ring.newest = Some(shared.clone());
+
+        // The instructions are there before the firmware sees that they are.
+        dma_mb(Write);
+        self.iface.cpu().write64(IFACE_INSERT, end)?;
+
+        let slot = residency.after_insert();
+        if slot.is_some() {
+            self.run_timer(&mut ring);
+        }
+        Ok((shared, slot))
+    }
+
+    /// Signals the jobs that have completed, in order.
+    pub(crate) fn complete_jobs(&self) -> Progress {
+        let Ok(done) = self.syncs.cpu().read64(self.index * SYNC_BYTES) else {
+            return Progress::Nonsense;
+        };
+        // What the jobs wrote is read after this.
+        dma_mb(Read);
+
+        let _section = SignallingSection::enter();
+        let mut progress = Progress::None;
+        loop {
+            let mut batch = [const { None }; BATCH];
+            let mut more = true;
+            {
+                let mut ring = self.ring.lock();
+                if done > ring.seqno && ring.dead.is_none() {
+                    return Progress::Nonsense;
+                }
+                for place in &mut batch {
+                    more = ring.jobs.front().is_some_and(|job| job.seqno <= done);
+                    if !more {
+                        break;
+                    }
+                    *place = ring.jobs.pop();
+                }
+                if ring.jobs.is_empty() {
+                    ring.timer.clear();
+                    progress = Progress::Some;
+                } else if batch[0].is_some() {
+                    ring.timer.progress(self.now());
+                    progress = Progress::Some;
+                }
+            }
+            for job in batch.into_iter().flatten() {
+                job.fence.signal();
+            }
+            if !more {
+                return progress;
+            }
+        }
+    }
+
+    /// Whether the oldest job has had all its time, and has not completed all the same.
+    pub(crate) fn is_overdue(&self) -> bool {
+        self.complete_jobs() != Progress::Some && self.ring.lock().timer.left(self.now()) == Some(0)
+    }
+
+    /// The job that the firmware is at has failed; the queue goes on behind it.
+    pub(crate) fn fault_current(&self, error: Error) -> Result {
+        let extract = self.iface.cpu().read64(IFACE_EXTRACT)?;
+        let mut ring = self.ring.lock();
+        if let Some(job) = ring.jobs.find_mut(|job| extract < job.end) {
+            if job.end - JOB_BYTES <= extract {
+                job.fence.set_error(error);
+            }
+        }
+        Ok(())
+    }
+
+    /// Ends all jobs with `error`, and refuses those that come.
+    ///
+    /// Only when the GPU can no longer write to what belongs to the jobs. Those on the GPU who
+    /// wait for the queue's sync object are let go.
+    pub(crate) fn kill(&self, error: Error) {
+        // Jobs that have completed did not fail.
+        let _ = self.complete_jobs();
+
+        let _section = SignallingSection::enter();
+        loop {
+            let mut batch = [const { None }; BATCH];
+            {
+                let mut ring = self.ring.lock();
+                ring.dead.get_or_insert(error);
+                ring.timer.clear();
+                for place in &mut batch {
+                    *place = ring.jobs.pop();
+                }
+            }
+            if batch[0].is_none() {
+                break;
+            }
+            for job in batch.into_iter().flatten() {
+                job.fence.signal_error(error);
+            }
+        }
+
+        let seqno = self.ring.lock().seqno;
+        let at = self.index * SYNC_BYTES;
+        // Both are inside the buffer.
+        let _ = self.syncs.cpu().write32(at + 8, u32::MAX);
+        let _ = self.syncs.cpu().write64(at, seqno);
+    }
+
+    /// Tells the firmware, before it takes up the ring, how far it had got.
+    pub(crate) fn restore_extract(&self) -> Result {
+        let extract = self.iface.cpu().read64(IFACE_EXTRACT)?;
+        self.iface.cpu().write64(IFACE_EXTRACT_INIT, extract)
+    }
+
+    /// The group is on the hardware from now on.
+    pub(crate) fn enter_hardware(self: &Arc<Self>) {
+        let mut ring = self.ring.lock();
+        if !ring.jobs.is_empty() {
+            self.run_timer(&mut ring);
+        }
+    }
+
+    /// The group is off the hardware from now on.
+    pub(crate) fn leave_hardware(&self) {
+        self.ring.lock().timer.stop(self.now());
+    }
+
+    /// Lets the oldest job's clock run, and sees to it that somebody looks at it.
+    fn run_timer(self: &Arc<Self>, ring: &mut Ring) {
+        let now = self.now();
+        ring.timer.run(now);
+        self.arm_timer(ring, now);
+    }
+
+    /// Schedules the timer's work, unless it is.
+    ///
+    /// It is not moved when jobs complete: it comes early then, and schedules itself again.
+    fn arm_timer(self: &Arc<Self>, ring: &mut Ring, now: u64) {
+        if ring.armed {
+            return;
+        }
+        if let Some(left) = ring.timer.left(now) {
+            ring.armed = true;
+            self.timeouts
+                .mod_delayed(self.clone(), msecs_to_jiffies(left));
+        }
+    }
+}
+
+impl WorkItem for Queue {
+    type Pointer = Arc<Queue>;
+
+    /// The timer has fired: the oldest job may have run for too long.
+    fn run(this: Arc<Queue>) {
+        {
+            let mut ring = this.ring.lock();
+            ring.armed = false;
+            let now = this.now();
+            match ring.timer.left(now) {
+                Some(0) => {}
+                _ => return this.arm_timer(&mut ring, now),
+            }
+        }
+        if this.complete_jobs() == Progress::Some {
+            let mut ring = this.ring.lock();
+            this.arm_timer(&mut ring, this.now());
+        } else {
+            this.jobs.report_fault();
+            // Should the scheduler's oldest job be one that has ended and was not yet freed, it
+            // has to be told again.
+            let mut ring = this.ring.lock();
+            if !ring.jobs.is_empty() && !ring.armed {
+                ring.armed = true;
+                this.timeouts
+                    .mod_delayed(this.clone(), msecs_to_jiffies(RETRY_MS));
+            }
+        }
+    }
+}
+
+/// The part of a job's call that user space decides.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct CallArgs {
+    /// GPU address of the stream.
+    pub(crate) start: u64,
+    /// Bytes in the stream, not zero.
+    pub(crate) size: u32,
+    /// The flush id that user space read before it built the stream.
+    pub(crate) latest_flush: u32,
+}

@@ -1,0 +1,45 @@
+// SPDX-License-Identifier: GPL-2.0 OR MIT
+
+//! What happens when a job runs for too long.
+//!
+//! The firmware ends the whole group, so the whole group pays: it is banned (nothing can be
+//! submitted, what was submitted ends with an error), taken off the hardware, and then, when the
+//! GPU can write no more, the fences of all its jobs are signalled. The jobs are freed in the
+//! ordinary way. A group that the firmware does not let go of stays as it is until the GPU has been
+//! reset; no fence is signalled before.
+
+use super::group::{
+    Fate,
+    Group,
+    MAX_QUEUES, //
+};
+use kernel::{
+    prelude::*,
+    sync::Arc, //
+};
+
+/// A job of `group` has run for too long.
+///
+/// Runs on the queue for timeouts; waits for the firmware, for a bounded time, and for nothing
+/// else.
+pub(super) fn timed_out(group: &Arc<Group>) {
+    // Nothing is run or freed meanwhile, so that what is seen stays true.
+    let mut paused = [const { None }; MAX_QUEUES];
+    for (slot, queue) in paused.iter_mut().zip(group.queues()) {
+        *slot = Some(queue.jobs().pause());
+    }
+
+    // It may have ended just now. If it did, so did the reason for this call: each queue's timer
+    // starts anew with each job that completes.
+    if !group.queues().iter().any(|queue| queue.is_overdue()) {
+        return;
+    }
+
+    dev_warn!(
+        group.device().dev,
+        "process {}: a job ran for too long; its group is ended\n",
+        group.pid()
+    );
+    group.ban(Fate::TimedOut);
+    group.scheduler().end_now(group);
+}
