@@ -53,7 +53,7 @@ stage() {
         contained "$@" {lock}>&- >"$log" 2>&1 &
         pid=$!
         while kill -0 "$pid" 2>/dev/null; do
-            timeout 15 tail -s 0.2 --pid="$pid" -f /dev/null ||
+            timeout 15 tail -s 0.2 --pid="$pid" -f /dev/null {lock}>&- ||
                 say "  $((SECONDS - started)) s: $(tail -n 1 "$log" | tr -dc '[:print:]' | cut -c1-100)"
         done
         wait "$pid" || rc=$?
