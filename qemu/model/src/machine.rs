@@ -206,6 +206,7 @@ impl Shared {
                     };
                 }
                 Pause::Forever => {
+                    machine.hardware.flush_trace();
                     machine = self
                         .0
                         .wake

@@ -31,6 +31,7 @@ pub struct Mmu {
     spaces: Vec<AddressSpace>,
     present: u32,
     pa_bits: u32,
+    va_bits: u32,
     notices: Vec<Notice>,
 }
 
@@ -60,6 +61,7 @@ impl Mmu {
             spaces: (0..32).map(|_| AddressSpace::default()).collect(),
             present: profile.as_present,
             pa_bits: (profile.mmu_features >> 8) & 0xff,
+            va_bits: profile.mmu_features & 0xff,
             notices: Vec::new(),
         }
     }
@@ -171,7 +173,7 @@ impl Mmu {
     }
 
     fn command(&mut self, as_nr: u8, command: u32, raw: u32) {
-        let pa_bits = self.pa_bits;
+        let (pa_bits, max_va_bits) = (self.pa_bits, self.va_bits);
         let space = &mut self.spaces[usize::from(as_nr)];
         let mut wrong = Vec::new();
         if std::mem::replace(&mut space.unpolled, true) {
@@ -179,7 +181,16 @@ impl Mmu {
         }
         match command {
             command::NOP => {}
-            command::UPDATE => wrong.extend(space.update(pa_bits, (raw >> as_nr) & 1 != 0)),
+            command::UPDATE => {
+                let new = Config {
+                    transtab: space.transtab,
+                    memattr: space.memattr,
+                    transcfg: space.transcfg,
+                    pa_bits,
+                    max_va_bits,
+                };
+                wrong.extend(space.update(new, (raw >> as_nr) & 1 != 0));
+            }
             command::LOCK => match locked_region(space.lockaddr) {
                 Ok(region) => space.locked = Some(region),
                 Err(why) => wrong.push(why),
@@ -304,32 +315,13 @@ impl Mmu {
 const SOURCE_CSF: u32 = 0x0001;
 
 impl AddressSpace {
-    /// Takes the configuration over; says what is wrong with it.
-    fn update(&mut self, pa_bits: u32, uncleared: bool) -> Vec<String> {
-        let mut wrong = Vec::new();
-        let new = Config {
-            transtab: self.transtab,
-            memattr: self.memattr,
-            transcfg: self.transcfg,
-            pa_bits,
-        };
-        match new.mode() {
-            transcfg::MODE_UNMAPPED | transcfg::MODE_IDENTITY => {}
-            transcfg::MODE_AARCH64_4K => {
-                if new.transtab & (PAGE_SIZE - 1) != 0 {
-                    wrong.push(format!("TRANSTAB {:#x} is not page aligned", new.transtab));
-                }
-                if new.transtab >> pa_bits != 0 {
-                    wrong.push(format!(
-                        "TRANSTAB {:#x} is beyond {pa_bits} physical address bits",
-                        new.transtab
-                    ));
-                }
-                if uncleared {
-                    wrong.push("while its fault is not cleared in RAWSTAT".to_owned());
-                }
-            }
-            mode => wrong.push(format!("TRANSCFG has the undefined address mode {mode}")),
+    /// Takes a configuration over; says what is wrong with that.
+    ///
+    /// `uncleared` is whether the address space's fault is still set in RAWSTAT.
+    fn update(&mut self, new: Config, uncleared: bool) -> Vec<String> {
+        let mut wrong = new.faults();
+        if new.mode() == transcfg::MODE_AARCH64_4K && uncleared {
+            wrong.push("while its fault is not cleared in RAWSTAT".to_owned());
         }
         if self.dirty && new != self.active {
             wrong.push("changed while written data is not flushed from the caches".to_owned());

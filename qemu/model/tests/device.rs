@@ -151,7 +151,7 @@ impl Host {
     fn map(&mut self, root: u64, va: u64, write: bool, execute: bool) -> u64 {
         let mut table = root;
         for shift in [39, 30, 21] {
-            let slot = table + (va >> shift & 0x1ff) * 8;
+            let slot = table + ((va >> shift) & 0x1ff) * 8;
             if self.peek(slot) == 0 {
                 let page = self.page();
                 self.poke(slot, &(page | 3).to_le_bytes());
@@ -160,8 +160,8 @@ impl Host {
         }
         let page = self.page();
         let rights = if write { 0 } else { 1 << 7 } | if execute { 0 } else { 3 << 53 };
-        let entry = page | 1 << 10 | 1 << 6 | 1 << 2 | 3 | rights;
-        self.poke(table + (va >> 12 & 0x1ff) * 8, &entry.to_le_bytes());
+        let entry = page | (1 << 10) | (1 << 6) | (1 << 2) | 3 | rights;
+        self.poke(table + ((va >> 12) & 0x1ff) * 8, &entry.to_le_bytes());
         page
     }
 
@@ -208,7 +208,7 @@ impl Host {
             (mmu::reg::TRANSTAB_HI, (root >> 32) as u32),
             (mmu::reg::MEMATTR_LO, 0x8d8d_8d8d),
             (mmu::reg::MEMATTR_HI, 0x8d8d_8d8d),
-            (mmu::reg::TRANSCFG_LO, 6 | 7 << 6),
+            (mmu::reg::TRANSCFG_LO, 6 | (7 << 6) | (2 << 24)),
             (mmu::reg::TRANSCFG_HI, 0),
             (mmu::reg::COMMAND, mmu::command::UPDATE),
         ] {
@@ -313,6 +313,11 @@ fn what_hardware_would_not_forgive_is_counted() {
     check(&host, "microcontroller started with the L2 off");
     host.write(csf::DOORBELL_BASE, 1);
     check(&host, "doorbell without a microcontroller");
+    host.write(gpu::GPU_COMMAND, 4 | (0x233 << 8));
+    check(&host, "cache flush with the L2 off");
+    host.write(mmu::AS_BASE + mmu::reg::TRANSCFG_LO, 1);
+    host.write(mmu::AS_BASE + mmu::reg::COMMAND, mmu::command::UPDATE);
+    check(&host, "address space set up with the L2 off");
     host.power_l2_on();
     host.write(csf::MCU_CONTROL, csf::control::AUTO);
     check(&host, "microcontroller started without address space 0");
@@ -347,9 +352,10 @@ fn the_l2_stays_on_while_the_microcontroller_runs() {
 #[test]
 fn a_cache_flush_raises_its_interrupt_and_moves_the_flush_id() {
     let mut host = Host::new();
+    host.power_l2_on();
     host.write(gpu::INT_BASE + int::MASK, gpu::irq::CLEAN_CACHES_COMPLETED);
     let before = host.read(csf::LATEST_FLUSH);
-    host.write(gpu::GPU_COMMAND, 4 | 0x233 << 8);
+    host.write(gpu::GPU_COMMAND, 4 | (0x233 << 8));
     host.wait(GPU);
     assert_ne!(host.read(csf::LATEST_FLUSH), before);
     assert_eq!(host.misuses(), 0);

@@ -112,9 +112,49 @@ fn config() -> Config {
         transtab: ROOT,
         // Attribute 7 says "fault", the others are cached.
         memattr: 0xc08d_8d8d_8d8d_8d8d,
-        transcfg: 6 | (7 << 6),
+        transcfg: 6 | (7 << 6) | (2 << 24),
         pa_bits: 40,
+        max_va_bits: 48,
     }
+}
+
+#[test]
+fn wrong_configurations_are_told() {
+    assert_eq!(config().faults(), [] as [&str; 0]);
+    let wrong = [
+        Config {
+            transtab: ROOT + 8,
+            ..config()
+        },
+        Config {
+            transtab: 1 << 40,
+            ..config()
+        },
+        Config {
+            max_va_bits: 47,
+            ..config()
+        },
+        Config {
+            transcfg: 5,
+            ..config()
+        },
+        Config {
+            transcfg: config().transcfg & !(3 << 24),
+            ..config()
+        },
+        Config {
+            transcfg: config().transcfg | (1 << 28),
+            ..config()
+        },
+    ];
+    for config in wrong {
+        assert_eq!(config.faults().len(), 1, "{config:x?}");
+    }
+    let unmapped = Config {
+        transcfg: transcfg::MODE_UNMAPPED,
+        ..Config::default()
+    };
+    assert_eq!(unmapped.faults(), [] as [&str; 0]);
 }
 
 #[test]

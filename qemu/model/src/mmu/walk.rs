@@ -42,6 +42,8 @@ pub struct Config {
     pub transcfg: u64,
     /// Physical address bits of the GPU.
     pub pa_bits: u32,
+    /// Virtual address bits of the GPU.
+    pub max_va_bits: u32,
 }
 
 impl Config {
@@ -53,6 +55,40 @@ impl Config {
     /// Number of virtual address bits that are translated.
     pub fn va_bits(&self) -> u32 {
         55u32.saturating_sub(((self.transcfg >> transcfg::INA_BITS_SHIFT) & 0x1f) as u32)
+    }
+
+    /// What is wrong with the configuration itself.
+    pub fn faults(&self) -> Vec<String> {
+        match self.mode() {
+            transcfg::MODE_UNMAPPED | transcfg::MODE_IDENTITY => return Vec::new(),
+            transcfg::MODE_AARCH64_4K => {}
+            mode => return vec![format!("TRANSCFG has the undefined address mode {mode}")],
+        }
+        let mut faults = Vec::new();
+        if self.transtab & (PAGE_SIZE - 1) != 0 {
+            faults.push(format!("TRANSTAB {:#x} is not page aligned", self.transtab));
+        }
+        if self.pa_bits < 64 && self.transtab >> self.pa_bits != 0 {
+            faults.push(format!(
+                "TRANSTAB {:#x} is beyond {} physical address bits",
+                self.transtab, self.pa_bits
+            ));
+        }
+        if self.va_bits() > self.max_va_bits {
+            faults.push(format!(
+                "TRANSCFG asks for {} virtual address bits of {}",
+                self.va_bits(),
+                self.max_va_bits
+            ));
+        }
+        let attr = (self.transcfg >> transcfg::PTW_MEMATTR_SHIFT) & 3;
+        if !matches!(attr, transcfg::PTW_MEMATTR_NC | transcfg::PTW_MEMATTR_WB) {
+            faults.push(format!("TRANSCFG has the undefined walk attribute {attr}"));
+        }
+        if (self.transcfg >> transcfg::PTW_SH_SHIFT) & 3 == transcfg::PTW_SH_RESERVED {
+            faults.push("TRANSCFG has the reserved walk shareability".to_owned());
+        }
+        faults
     }
 }
 

@@ -71,6 +71,16 @@ pub mod transcfg {
     pub const MODE_AARCH64_4K: u64 = 6;
     /// 55 minus the number of virtual address bits, in 10:6.
     pub const INA_BITS_SHIFT: u32 = 6;
+    /// Memory attribute of table walks, in 25:24; see the constants that follow.
+    pub const PTW_MEMATTR_SHIFT: u32 = 24;
+    /// Table walks are not cached.
+    pub const PTW_MEMATTR_NC: u64 = 1;
+    /// Table walks are cached.
+    pub const PTW_MEMATTR_WB: u64 = 2;
+    /// Shareability of table walks, in 29:28; 1 is reserved.
+    pub const PTW_SH_SHIFT: u32 = 28;
+    /// The reserved shareability.
+    pub const PTW_SH_RESERVED: u64 = 1;
     /// Ignore clear access flags.
     pub const DISABLE_AF_FAULT: u64 = 1 << 34;
 }
