@@ -236,9 +236,10 @@ fn killed(role: &str) -> Result<()> {
     ended
         .wait(TIMEOUT)
         .context("wait for the dead process's job")?;
+    // Cancelled; or, since its memory goes away at the same time, a fault that came first.
     let status = ended.status()?;
     ensure!(
-        status == FenceStatus::Failed(Errno::ECANCELED),
+        matches!(status, FenceStatus::Failed(_)),
         "the dead process's job ended with {status:?}"
     );
     process.end(60).context("during the kill")?;

@@ -5,7 +5,7 @@
 use std::thread;
 
 use anyhow::{ensure, Context, Result};
-use guest::cs::{d, r, Builder, Condition, Scope, State};
+use guest::cs::{d, insn, r, Builder, Condition, Defer, Scope, State};
 use guest::ioctl::Errno;
 use guest::sync::FenceStatus;
 use guest::{Bo, Buffer, GroupConfig};
@@ -24,6 +24,7 @@ pub(crate) fn tests(t: &mut Tests) {
     t.add("jobs::sync_wait_between_queues", sync_wait);
     t.add("jobs::sync_add_between_groups", sync_between_groups);
     t.add("jobs::sync_32_bit", sync_32);
+    t.add("jobs::deferred_sync_waits_for_its_scoreboards", deferred);
     t.add("jobs::timestamps_grow", timestamps);
     t.add("jobs::every_group_slot_at_once", all_slots);
     t.add("jobs::buffer_of_no_vm", shared_buffer);
@@ -276,6 +277,49 @@ fn sync_32() -> Result<()> {
     done.wait(TIMEOUT)?;
     let got: u32 = gpu.data.read(64);
     ensure!(got == 7, "the waiter saw {got}");
+    Ok(())
+}
+
+/// A deferred SYNC_SET runs when the stores before it are done, and the slot it signals is busy until then.
+fn deferred() -> Result<()> {
+    const SLOT: u8 = 3;
+    let mut gpu = Gpu::new(2)?;
+    let sets = gpu.stream(|cs, va| {
+        let when = Defer::Until {
+            wait: LS_MASK.into(),
+            signal: SLOT,
+        };
+        cs.move48(d(0), va)
+            .move48(d(2), 1)
+            .move32(r(4), 0x5555)
+            .store32(r(4), d(0), 64)
+            .raw(insn::sync_set64(d(0), d(2), Scope::System, false, when))
+            .wait(1 << SLOT)
+            .load32(r(6), d(0), 0)
+            .wait(LS_MASK)
+            .store32(r(6), d(0), 128)
+            .wait(LS_MASK);
+    });
+    let waits = gpu.stream(|cs, va| {
+        cs.move48(d(0), va)
+            .move48(d(2), 0)
+            .sync_wait64_gt(d(0), d(2))
+            .load32(r(4), d(0), 64)
+            .wait(LS_MASK)
+            .store32(r(4), d(0), 192)
+            .wait(LS_MASK);
+    });
+    let done = gpu.cx.syncobj()?;
+    gpu.group.submit(&[waits.on(1).sync(done.signal_op())])?;
+    gpu.run_ok(sets.on(0))?;
+    done.wait(TIMEOUT)?;
+    let own: u32 = gpu.data.read(128);
+    ensure!(own == 1, "behind the WAIT the sync object still was {own}");
+    let other: u32 = gpu.data.read(192);
+    ensure!(
+        other == 0x5555,
+        "the sync object was set before the store: {other:#x}"
+    );
     Ok(())
 }
 
