@@ -2,12 +2,14 @@
 
 //! Execution of command-stream instructions.
 
+mod operation;
+
 use std::time::{Duration, Instant};
 
 use super::exception::{
     ADDR_RANGE_FAULT, CS_BUS_FAULT, CS_CALL_STACK_OVERFLOW, CS_INHERIT_FAULT, CS_INSTR_INVALID,
 };
-use super::instr::{Decoder, HeapOperation, Instr, Job, Pair, Reg, Scope, State, SyncChange};
+use super::instr::{Decoder, HeapOperation, Instr, Job, Pair, Reg};
 use super::mem;
 use super::scoreboard::{Deferred, EndpointJob, Operation};
 use super::stream::{Blocked, Exception, Frame, Handler, Stream};
@@ -123,6 +125,12 @@ impl Env<'_> {
         self.progress[self.stream] = self.progress[self.stream].wrapping_add(1);
         self.effects.progress = true;
     }
+}
+
+/// A time that far in the future, or as far as it goes.
+fn later(now: Instant, time: Duration) -> Instant {
+    const YEAR: Duration = Duration::from_secs(365 * 24 * 3600);
+    now.checked_add(time).unwrap_or(now + YEAR)
 }
 
 fn aligned(address: u64, to: u64) -> Result<u64, Trap> {
@@ -446,13 +454,25 @@ impl Stream {
         if !env.endpoints.allow(job) {
             return Flow::Stay(Blocked::Resource);
         }
+        let (kind, powered) = match job {
+            Job::Compute | Job::ComputeIndirect | Job::Fragment => {
+                ("shader cores", env.bus.shader_ready())
+            }
+            Job::Tiling | Job::Idvs | Job::Fullscreen => ("tilers", env.bus.tiler_ready()),
+        };
+        if powered == 0 {
+            let (slot, stream) = (env.slot, env.stream);
+            env.bus.misuse(format_args!(
+                "csg{slot}.cs{stream}: RUN {job:?} while all {kind} are powered off"
+            ));
+        }
         if !self.scoreboard.can_run() {
             return Flow::Stay(Blocked::Deferred);
         }
         self.scoreboard.jobs.push(EndpointJob {
             slot: self.endpoint_slot,
             progress,
-            until: env.bus.now() + env.run_time,
+            until: later(env.bus.now(), env.run_time),
         });
         env.effects.started = true;
         Flow::Next
@@ -510,100 +530,6 @@ impl Stream {
             let words = &self.regs[at..at + count];
             let bytes: Vec<u8> = words.iter().flat_map(|word| word.to_le_bytes()).collect();
             env.write(to.wrapping_add(first as u64 * 4), &bytes)?;
-        }
-        Ok(())
-    }
-
-    fn sync_change(&mut self, env: &mut Env<'_>, change: SyncChange) -> Result<Flow, Trap> {
-        let SyncChange { wide, data, .. } = change;
-        let address = aligned(self.pair(change.address), if wide { 8 } else { 4 })?;
-        let value = if wide {
-            self.wide(data)
-        } else {
-            self.reg(data).into()
-        };
-        let operation = Operation::Sync {
-            address,
-            value,
-            add: change.add,
-            wide,
-            propagate: change.propagate,
-            scope: change.scope,
-        };
-        let defer = change.defer;
-        self.issue(env, Deferred { defer, operation })
-    }
-
-    /// Executes an instruction at once, or defers it.
-    fn issue(&mut self, env: &mut Env<'_>, deferred: Deferred) -> Result<Flow, Trap> {
-        if deferred.defer.wait == 0 {
-            self.perform(env, deferred.operation)?;
-        } else if self.scoreboard.can_defer() {
-            self.scoreboard.deferred.push_back(deferred);
-            self.run_deferred(env);
-            if self.dead {
-                // The trap is recorded; the place of the instruction is kept.
-                return Ok(Flow::Moved);
-            }
-        } else {
-            return Ok(Flow::Stay(Blocked::Deferred));
-        }
-        Ok(Flow::Next)
-    }
-
-    fn perform(&mut self, env: &mut Env<'_>, operation: Operation) -> Result<(), Trap> {
-        match operation {
-            Operation::Flush => env.bus.flush_caches(),
-            Operation::Sync {
-                address,
-                value,
-                add,
-                wide,
-                propagate,
-                scope,
-            } => {
-                if propagate {
-                    let status = address.wrapping_add(if wide { 8 } else { 4 });
-                    env.write(status, &u32::from(self.error).to_le_bytes())?;
-                }
-                if wide {
-                    let old = if add { env.read64(address)? } else { 0 };
-                    env.write(address, &old.wrapping_add(value).to_le_bytes())?;
-                } else {
-                    let old = if add { env.read32(address)? } else { 0 };
-                    env.write(address, &old.wrapping_add(value as u32).to_le_bytes())?;
-                }
-                env.effects.wake_group = true;
-                if scope == Scope::System {
-                    env.effects.wake_all = true;
-                    env.effects.sync_update = true;
-                }
-            }
-            Operation::StoreState { state, address } => {
-                let value = match state {
-                    State::Timestamp => env.bus.timestamp(),
-                    State::CycleCount => env.bus.cycles(),
-                    State::DisjointCount => env.disjoint,
-                    State::ErrorStatus => self.error.into(),
-                };
-                env.write(address, &value.to_le_bytes())?;
-            }
-            Operation::Heap { operation, heap } => {
-                // The host zeroes the context and leaves its layout to the firmware:
-                // here the three counters.
-                let heap = aligned(heap, 4)?;
-                if heap == 0 {
-                    return Err(Trap::fault(ADDR_RANGE_FAULT, heap));
-                }
-                let counter = heap.wrapping_add(match operation {
-                    HeapOperation::TilerStarted => 0,
-                    HeapOperation::TilerCompleted => 4,
-                    HeapOperation::FragmentCompleted => 8,
-                });
-                let count = env.read32(counter)?;
-                env.write(counter, &count.wrapping_add(1).to_le_bytes())?;
-            }
-            Operation::Nothing => (),
         }
         Ok(())
     }

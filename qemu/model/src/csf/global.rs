@@ -101,7 +101,8 @@ impl Global {
             }
             settings.core_mask = mask & present;
         }
-        if changed & glb::IDLE_EN != 0 && req & glb::IDLE_EN != 0 {
+        // After a fast reset the level is the same as before, but the setting is lost.
+        if req & glb::IDLE_EN != 0 && !settings.idle_enabled {
             let value = mem::read32(bus, MCU, layout::GLB_INPUT + glb::IDLE_TIMER)?;
             settings.idle_time = timer::field(value, bus.profile()).unwrap_or_default();
         }

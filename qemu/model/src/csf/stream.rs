@@ -33,7 +33,7 @@ pub(super) struct Ring {
 impl Ring {
     /// GPU address of the next instruction.
     fn address(&self) -> u64 {
-        self.base + (self.pos & (self.size - 1))
+        self.base.wrapping_add(self.pos & (self.size - 1))
     }
 }
 

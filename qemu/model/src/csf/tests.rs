@@ -12,5 +12,6 @@ mod groups;
 mod instructions;
 mod memory;
 mod requests;
+mod robust;
 mod scoreboards;
 mod sync;

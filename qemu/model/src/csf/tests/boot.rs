@@ -235,5 +235,10 @@ fn fast_reset_finds_the_acknowledgements_as_they_were() {
     assert!(bench.state(0, RESUME));
     bench.exec(&instrs);
     assert_eq!(bench.pending(csg, SYNC_UPDATE), SYNC_UPDATE);
+    // The idle timer is in force though its level bit has not changed.
+    bench.pass(IDLE_TIME / 2);
+    assert_eq!(bench.pending(csg, IDLE), 0);
+    bench.pass(IDLE_TIME);
+    assert_eq!(bench.pending(csg, IDLE), IDLE);
     bench.clean();
 }

@@ -35,6 +35,8 @@ pub(super) struct Memory {
     pub(super) job_irq: u32,
     pub(super) mmu_faults: Vec<Fault>,
     pub(super) flushes: u32,
+    /// Whether shader cores and tilers have power.
+    pub(super) powered: bool,
     pub(super) misuses: Vec<String>,
 }
 
@@ -49,6 +51,7 @@ impl Memory {
             job_irq: 0,
             mmu_faults: Vec::new(),
             flushes: 0,
+            powered: true,
             misuses: Vec::new(),
         }
     }
@@ -158,11 +161,11 @@ impl Bus for Memory {
     }
 
     fn shader_ready(&self) -> u64 {
-        self.profile.shader_present
+        u64::from(self.powered) * self.profile.shader_present
     }
 
     fn tiler_ready(&self) -> u64 {
-        self.profile.tiler_present
+        u64::from(self.powered) * self.profile.tiler_present
     }
 
     fn misuse(&mut self, what: fmt::Arguments<'_>) {

@@ -136,6 +136,30 @@ fn job_on_cores_that_the_host_disabled_blocks() {
 }
 
 #[test]
+fn job_on_endpoints_without_power_is_misuse() {
+    for (job, part) in [
+        (RUN_FRAGMENT, "RUN Fragment while all shader cores"),
+        (RUN_IDVS, "RUN Idvs while all tilers"),
+    ] {
+        let mut bench = Bench::with_group(1);
+        bench.bus.powered = false;
+        bench.submit(0, 0, &[job]);
+        bench.run();
+        bench.misused(part);
+    }
+}
+
+#[test]
+fn job_may_take_for_ever() {
+    let mut bench = Bench::with_group(1);
+    bench.csf.set_run_time(Duration::MAX);
+    bench.submit(0, 0, &[RUN_COMPUTE]);
+    bench.run();
+    bench.pass(Duration::from_secs(1_000_000));
+    assert_eq!(bench.scoreboards(), 1);
+}
+
+#[test]
 fn job_is_skipped_in_the_error_state() {
     let mut bench = Bench::with_group(1);
     bench.submit(
