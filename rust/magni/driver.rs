@@ -164,7 +164,7 @@ fn request_irq<'bound, T: Service + 'bound>(
     label: &'static CStr,
     service: T,
 ) -> Result<Irq<'bound, T>> {
-    let request = pdev.irq_by_name(name).inspect_err(|error| {
+    let request = pdev.optional_irq_by_name(name).inspect_err(|error| {
         if *error != EPROBE_DEFER {
             dev_err!(
                 pdev,
@@ -260,7 +260,6 @@ impl platform::Driver for MagniPlatform {
 
         let (coherency, coherent) = choose_coherency(pdev, &mmio)?;
         let info = GpuInfo::read(&mmio, id, coherency)?;
-        info.log(dev);
         set_dma_limits(pdev, &info)?;
 
         let reset = Reset::new(dev)?;
@@ -295,6 +294,8 @@ impl platform::Driver for MagniPlatform {
 
         let fw = Firmware::new(cx, &mmio, &mmu, &events, &info, supplies.core_rate())?;
         shutdown.fw = Some(fw.clone());
+
+        info.log(dev);
 
         let device = Device::new(dev, mmio, gpu, mmu, fw, info, reset)?;
         shutdown.device = Some(device.clone());

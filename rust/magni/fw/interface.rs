@@ -27,6 +27,9 @@ const STREAMS_OFFSET: u64 = 0x40;
 const GROUPS: core::ops::RangeInclusive<u32> = 3..=31;
 const STREAMS: core::ops::RangeInclusive<u32> = 8..=32;
 
+/// More than any firmware needs to save a group's state, in bytes.
+const MAX_SUSPEND_SIZE: u32 = 16 << 20;
+
 /// Two groups with the same priority can block each other for ever, and there are 16 priorities:
 /// no more slots than that are used.
 const MAX_GROUPS_USED: u32 = 16;
@@ -256,9 +259,21 @@ impl Finder<'_> {
             return self.refuse("impossible number of streams in a group", count);
         }
         let stride = u64::from(control.stream_stride());
+        if stride < CsControl::SIZE as u64 {
+            return self.refuse(
+                "the streams' control blocks overlap, their distance is",
+                stride as u32,
+            );
+        }
+        let suspend_size = control.suspend_size();
+        if !(1..=MAX_SUSPEND_SIZE).contains(&suspend_size)
+            || control.protm_suspend_size() > MAX_SUSPEND_SIZE
+        {
+            return self.refuse("impossible size of a suspend buffer", suspend_size);
+        }
         let mut streams = KVec::with_capacity(count as usize, GFP_KERNEL)?;
         for index in 0..u64::from(count) {
-            // The sum of products of 32-bit numbers that are at most 32, and of others.
+            // No sum or product here exceeds 2^40.
             let offset = offset + STREAMS_OFFSET + index * stride;
             streams.push(self.cs(offset)?, GFP_KERNEL)?;
         }
@@ -333,6 +348,15 @@ impl Interface {
         }
 
         let first = groups.first().ok_or(EINVAL)?;
+        let group_size = STREAMS_OFFSET
+            + (first.streams.len() as u64 - 1) * u64::from(first.control.stream_stride())
+            + CsControl::SIZE as u64;
+        if stride < group_size {
+            return finder.refuse(
+                "the groups' control blocks overlap, their distance is",
+                stride as u32,
+            );
+        }
         for (index, group) in groups.iter().enumerate() {
             if !same_group(first, group)? {
                 return finder.refuse("this group slot differs from the first one", index as u32);
@@ -349,18 +373,23 @@ impl Interface {
             pad: 0,
         };
 
+        Ok(Self { glb, groups, info })
+    }
+
+    /// Writes what the firmware offers to the log.
+    pub(super) fn log(&self, dev: &Device) {
+        let version = self.glb.control.version();
+
         dev_info!(
             dev,
             "firmware interface {}.{}.{}, {} groups of {} streams, features {:#x}\n",
             version >> 24,
             version >> 16 & 0xff,
             version & 0xffff,
-            count,
-            info.cs_slot_count,
-            glb.control.features()
+            self.groups.len(),
+            self.info.cs_slot_count,
+            self.glb.control.features()
         );
-
-        Ok(Self { glb, groups, info })
     }
 }
 

@@ -3,6 +3,7 @@
 //! Getting the firmware file and putting its sections into memory.
 
 use super::image::{
+    self,
     Image,
     SectionFlags,
     SHARED_START, //
@@ -21,7 +22,9 @@ use crate::{
 };
 use kernel::{
     alloc::allocator::KVmalloc,
+    device::Device,
     firmware,
+    fmt,
     prelude::*,
     str::CString,
     sync::Arc, //
@@ -36,6 +39,39 @@ pub(super) struct Section {
 }
 
 impl Section {
+    /// Makes memory for `section` in `vm` and loads it.
+    fn new(cx: BoundDevice<'_>, vm: &Arc<Vm>, section: &image::Section<'_>) -> Result<Self> {
+        let mut flags = MapFlags::default();
+        if !section.flags.writable() {
+            flags = flags.and(MapFlags::READONLY);
+        }
+        if !section.flags.executable() {
+            flags = flags.and(MapFlags::NOEXEC);
+        }
+        if !section.flags.cached() {
+            flags = flags.and(MapFlags::UNCACHED);
+        }
+
+        let memory = KernelBo::new(
+            cx,
+            vm,
+            (section.va.end - section.va.start).into(),
+            flags,
+            Va::Fixed(section.va.start.into()),
+        )?;
+        let mut data = Vec::new();
+        data.extend_from_slice(section.data, GFP_KERNEL)?;
+
+        let section = Self {
+            memory: Arc::new(memory, GFP_KERNEL)?,
+            flags: section.flags,
+            data,
+        };
+        section.load()?;
+
+        Ok(section)
+    }
+
     /// Writes the section's initial contents.
     pub(super) fn load(&self) -> Result {
         let cpu = self.memory.cpu();
@@ -63,80 +99,69 @@ impl Section {
     }
 }
 
-/// Requests the firmware for the GPU `id` and loads its sections into `vm`.
-///
-/// # Errors
-///
-/// Each comes with one line in the log that names the file. `ENOENT` if it is missing, `EINVAL` if
-/// it is not what it should be.
-pub(super) fn load(cx: BoundDevice<'_>, vm: &Arc<Vm>, id: GPU_ID) -> Result<KVec<Section>> {
-    let path = CString::try_from_fmt(fmt!(
-        "arm/mali/arch{}.{}/mali_csffw.bin",
-        id.arch_major().get(),
-        id.arch_minor().get()
-    ))?;
+/// The firmware file for a GPU, and what to tell of it.
+pub(super) struct FirmwareFile {
+    path: CString,
+    /// The revision that it was built from, where it says so.
+    revision: KVec<u8>,
+}
 
-    let file = firmware::Firmware::request_nowarn(&path, cx.dev).inspect_err(|error| {
+impl FirmwareFile {
+    /// The file for the GPU `id`.
+    pub(super) fn new(id: GPU_ID) -> Result<Self> {
+        Ok(Self {
+            path: CString::try_from_fmt(fmt!(
+                "arm/mali/arch{}.{}/mali_csffw.bin",
+                id.arch_major().get(),
+                id.arch_minor().get()
+            ))?,
+            revision: KVec::new(),
+        })
+    }
+
+    /// Says that `what` is wrong with the file, and what to do.
+    pub(super) fn complain(&self, dev: &Device, what: impl fmt::Display) {
         dev_err!(
-            cx.dev,
-            "firmware {}: cannot be loaded ({error:?}); it is in package firmware-misc-nonfree (linux-firmware elsewhere)\n",
-            &*path
+            dev,
+            "firmware {}: {what}; install it from package firmware-misc-nonfree (linux-firmware elsewhere)\n",
+            &*self.path
         );
-    })?;
-    let image = Image::parse(file.data()).inspect_err(|error| {
-        dev_err!(
-            cx.dev,
-            "firmware {}: {error}; install package firmware-misc-nonfree (linux-firmware elsewhere) anew\n",
-            &*path
-        );
-    })?;
+    }
 
-    let mut sections = KVec::with_capacity(image.sections.len(), GFP_KERNEL)?;
-    for section in &image.sections {
-        let mut flags = MapFlags::default();
-        if !section.flags.writable() {
-            flags = flags.and(MapFlags::READONLY);
-        }
-        if !section.flags.executable() {
-            flags = flags.and(MapFlags::NOEXEC);
-        }
-        if !section.flags.cached() {
-            flags = flags.and(MapFlags::UNCACHED);
-        }
+    /// Writes where the firmware is from to the log.
+    pub(super) fn log(&self, dev: &Device) {
+        let revision = core::str::from_utf8(&self.revision).unwrap_or_default();
 
-        let memory = KernelBo::new(
-            cx,
-            vm,
-            (section.va.end - section.va.start).into(),
-            flags,
-            Va::Fixed(section.va.start.into()),
-        )
-        .inspect_err(|error| {
-            dev_err!(
-                cx.dev,
-                "firmware {}: no memory for the section at {:#x}: {error:?}\n",
-                &*path,
-                section.va.start
-            );
+        dev_info!(dev, "firmware {} {revision}\n", &*self.path);
+    }
+
+    /// Requests the file and loads its sections into `vm`.
+    ///
+    /// # Errors
+    ///
+    /// Each comes with one line in the log that names the file. `ENOENT` if it is missing,
+    /// `EINVAL` if it is not what it should be.
+    pub(super) fn load(&mut self, cx: BoundDevice<'_>, vm: &Arc<Vm>) -> Result<KVec<Section>> {
+        let file = firmware::Firmware::request_nowarn(&self.path, cx.dev).inspect_err(|error| {
+            self.complain(cx.dev, fmt!("it cannot be read ({error:?})"));
         })?;
+        let image = Image::parse(file.data()).inspect_err(|error| self.complain(cx.dev, error))?;
 
-        let mut data = Vec::new();
-        data.extend_from_slice(section.data, GFP_KERNEL)?;
-        let section = Section {
-            memory: Arc::new(memory, GFP_KERNEL)?,
-            flags: section.flags,
-            data,
-        };
-        section.load()?;
-        sections.push(section, GFP_KERNEL)?;
+        let mut sections = KVec::with_capacity(image.sections.len(), GFP_KERNEL)?;
+        for section in &image.sections {
+            let section = Section::new(cx, vm, section).inspect_err(|error| {
+                let start = section.va.start;
+                self.complain(
+                    cx.dev,
+                    fmt!("its section at {start:#x} cannot be loaded ({error:?})"),
+                );
+            })?;
+            sections.push(section, GFP_KERNEL)?;
+        }
+        if let Some(revision) = image.revision {
+            self.revision.extend_from_slice(revision, GFP_KERNEL)?;
+        }
+
+        Ok(sections)
     }
-
-    if let Some(revision) = image
-        .revision
-        .and_then(|text| core::str::from_utf8(text).ok())
-    {
-        dev_info!(cx.dev, "firmware {} revision {revision}\n", &*path);
-    }
-
-    Ok(sections)
 }

@@ -15,7 +15,7 @@ use super::{
         glb, //
     },
     load::{
-        self,
+        FirmwareFile,
         Section, //
     },
 };
@@ -45,6 +45,7 @@ use crate::{
 use kernel::{
     clocksource::arch_timer_rate,
     device::Device,
+    fmt,
     io::{
         poll::{
             read_poll_timeout,
@@ -105,16 +106,23 @@ struct Running<'a> {
 }
 
 impl<'a> Running<'a> {
-    fn boot(dev: &'a Device, mmio: &'a Mmio, events: &'a McuEvents) -> Result<Self> {
+    fn boot(
+        dev: &'a Device,
+        mmio: &'a Mmio,
+        events: &'a McuEvents,
+        file: &FirmwareFile,
+    ) -> Result<Self> {
         let running = Self { dev, mmio, events };
 
         events.arm()?;
         mmio.write(MCU_CONTROL, Control::Auto.into())?;
         if !events.wait_booted(BOOT_TIMEOUT_MS) {
-            dev_err!(
+            let status = mmio.read(MCU_STATUS)?.value();
+            file.complain(
                 dev,
-                "the firmware does not boot within {BOOT_TIMEOUT_MS} ms, the microcontroller is {:?}\n",
-                mmio.read(MCU_STATUS)?.value()
+                fmt!(
+                    "it does not boot within {BOOT_TIMEOUT_MS} ms, the microcontroller is {status:?}"
+                ),
             );
             return Err(ETIMEDOUT);
         }
@@ -160,7 +168,8 @@ impl Firmware {
         core_rate: u64,
     ) -> Result<Arc<Self>> {
         let vm = Vm::new(cx, mmu, VmKind::Mcu(KERNEL_VA))?;
-        let sections = load::load(cx, &vm, info.id())?;
+        let mut file = FirmwareFile::new(info.id())?;
+        let sections = file.load(cx, &vm)?;
         let shared = sections
             .iter()
             .find(|section| section.is_shared())
@@ -171,7 +180,7 @@ impl Firmware {
         let active = vm.activate().inspect_err(|error| {
             dev_err!(cx.dev, "no address space for the firmware: {error:?}\n");
         })?;
-        let running = Running::boot(cx.dev, mmio, events)?;
+        let running = Running::boot(cx.dev, mmio, events, &file)?;
         let interface = Interface::find(cx.dev, &shared)?;
 
         let firmware = Arc::pin_init(
@@ -188,6 +197,9 @@ impl Firmware {
             }),
             GFP_KERNEL,
         )?;
+        file.log(cx.dev);
+        firmware.interface.log(cx.dev);
+
         // From here on `unplug` stops it.
         core::mem::forget(running);
         firmware.configure();

@@ -194,14 +194,17 @@ fn map(
     op: &uapi::drm_panthor_vm_bind_op,
     flags: u32,
 ) -> Result {
+    let map_flags = MapFlags::from_user(flags & !MAP_SPARSE)?;
     if flags & MAP_SPARSE != 0 {
+        if !map_flags.contains(MapFlags::NOEXEC) || op.bo_handle != 0 || op.bo_offset != 0 {
+            return Err(EINVAL);
+        }
         return Err(EOPNOTSUPP);
     }
-    let flags = MapFlags::from_user(flags)?;
     // Without a buffer of this name there is nothing to map: EINVAL, as in the C driver.
     let bo = Bo::lookup_handle(file, op.bo_handle).map_err(|_| EINVAL)?;
 
-    vm.map(cx, &bo, op.bo_offset, op.size, op.va, flags)
+    vm.map(cx, &bo, op.bo_offset, op.size, op.va, map_flags)
 }
 
 #[kunit_tests(magni_ioctl_vm)]

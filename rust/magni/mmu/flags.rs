@@ -41,7 +41,8 @@ impl MapFlags {
         Self(self.0 | other.0)
     }
 
-    fn contains(self, other: Self) -> bool {
+    /// Whether all of `other` are among these flags.
+    pub(crate) fn contains(self, other: Self) -> bool {
         self.0 & other.0 == other.0
     }
 
