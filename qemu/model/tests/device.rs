@@ -313,11 +313,6 @@ fn what_hardware_would_not_forgive_is_counted() {
     check(&host, "microcontroller started with the L2 off");
     host.write(csf::DOORBELL_BASE, 1);
     check(&host, "doorbell without a microcontroller");
-    host.write(gpu::GPU_COMMAND, 4 | (0x233 << 8));
-    check(&host, "cache flush with the L2 off");
-    host.write(mmu::AS_BASE + mmu::reg::TRANSCFG_LO, 1);
-    host.write(mmu::AS_BASE + mmu::reg::COMMAND, mmu::command::UPDATE);
-    check(&host, "address space set up with the L2 off");
     host.power_l2_on();
     host.write(csf::MCU_CONTROL, csf::control::AUTO);
     check(&host, "microcontroller started without address space 0");
