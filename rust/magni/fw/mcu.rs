@@ -45,7 +45,6 @@ use crate::{
 use kernel::{
     clocksource::arch_timer_rate,
     device::Device,
-    fmt,
     io::{
         poll::{
             read_poll_timeout,
