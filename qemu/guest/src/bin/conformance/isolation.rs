@@ -19,7 +19,7 @@ pub(crate) fn tests(t: &mut Tests) {
     t.add("isolation::group", group);
     t.add("isolation::syncobj", syncobj);
     t.add("isolation::memory", memory);
-    t.add_c_oopses("signal_of_another_file_s_syncobj", syncobj_signal);
+    t.add_not_for_c("c_oopses::signal_of_another_file_s_syncobj", syncobj_signal);
 }
 
 /// A file without any handle.

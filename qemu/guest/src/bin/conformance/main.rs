@@ -3,8 +3,9 @@
 //! What a driver of the panthor uAPI must do, as named tests; expectations are those of the C driver in Linux 7.3.
 //!
 //! Tests whose names begin with `later::` are about ioctls and behaviour beyond the first slice of Magni:
-//! `conformance --skip later::` leaves them out. Tests whose names begin with `c_oopses::` make the C driver of Linux
-//! 7.3 write through a NULL pointer, which ends the kernel; they are ignored on it. Everything else is for any driver.
+//! `conformance --skip later::` leaves them out. Two kinds of tests are ignored on the C driver of Linux 7.3:
+//! `c_oopses::` make it write through a NULL pointer, which ends the kernel, and `later::c_stalls::` make it forget
+//! groups now and then. Everything else is for any driver.
 
 mod arrays;
 mod bind;

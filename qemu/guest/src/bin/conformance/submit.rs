@@ -18,7 +18,10 @@ pub(crate) fn tests(t: &mut Tests) {
     t.add_refusals("group_submit_job", job, JOB);
     t.add_refusals("group_submit_wait", wait_op, WAIT);
     t.add_refusals("group_submit_signal", signal_op, SIGNAL);
-    t.add_c_oopses("group_submit_signal_of_an_unknown_handle", unknown_signal);
+    t.add_not_for_c(
+        "c_oopses::group_submit_signal_of_an_unknown_handle",
+        unknown_signal,
+    );
     t.add("group_submit::no_jobs_do_nothing", no_jobs);
     t.add("group_submit::all_or_nothing", all_or_nothing);
     t.add("group_submit::flush_id_with_the_top_bit", top_flush_bit);
