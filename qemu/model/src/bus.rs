@@ -129,6 +129,9 @@ pub trait Bus {
     /// The GPU that is emulated.
     fn profile(&self) -> &Profile;
 
+    /// Powers exactly these shader cores and tilers, at once: the firmware looks after them.
+    fn set_cores(&mut self, shaders: u64, tilers: u64);
+
     /// Shader cores that are powered, one bit each.
     fn shader_ready(&self) -> u64;
 

@@ -20,6 +20,7 @@ mod layout;
 mod mailbox;
 mod mem;
 mod port;
+mod power;
 mod scoreboard;
 mod settings;
 mod stream;
@@ -36,6 +37,7 @@ use crate::profile::Profile;
 pub use boot::BootError;
 use global::Global;
 use group::Group;
+use power::Power;
 use settings::Settings;
 use timer::IdleWatch;
 
@@ -76,6 +78,7 @@ pub struct Csf {
     global: Global,
     groups: Vec<Group>,
     idle: IdleWatch,
+    power: Power,
     /// Which stream runs next, counted over all slots.
     turn: usize,
 }
@@ -115,6 +118,7 @@ impl Csf {
                 .map(|slot| Group::new(slot, profile))
                 .collect(),
             idle: IdleWatch::after_busy(),
+            power: Power::default(),
             turn: 0,
         }
     }
@@ -269,6 +273,7 @@ impl Csf {
         let global = self.idle.deadline(self.settings.idle_time);
         Ok(deadlines
             .chain(global.filter(|_| self.settings.idle_enabled))
+            .chain(self.power.deadline(&self.settings))
             .min()
             .map_or(Next::Idle, Next::At))
     }
@@ -287,6 +292,7 @@ impl Csf {
         if self.settings.idle_enabled && self.idle.update(idle, bus.now(), hold) {
             self.global.report_idle(bus)?;
         }
+        self.power.update(bus, &self.settings, idle);
         Ok(())
     }
 

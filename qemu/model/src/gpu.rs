@@ -283,7 +283,7 @@ mod tests {
     #[test]
     fn a_reset_takes_time_and_wipes() {
         let (mut control, profile, now) = control();
-        control.power.set(Block::L2, true);
+        control.power.set(Block::L2, 1);
         control.latch_fault(0x80, 0x1234);
         let action = control.write(reg::GPU_COMMAND, 0x101, &profile, now);
         assert_eq!(action, Ok(Action::Reset));
@@ -350,7 +350,7 @@ mod tests {
         };
         assert!(write(&mut control, 0).is_err(), "ACE-Lite is not offered");
         assert!(write(&mut control, 31).is_ok());
-        control.power.set(Block::L2, true);
+        control.power.set(Block::L2, 1);
         assert!(write(&mut control, 31).is_ok(), "no change");
         let written = control.write(reg::L2_CONFIG, 5, &profile, now);
         assert!(written.is_err());

@@ -95,9 +95,9 @@ impl Hardware {
             return;
         }
         self.mcu_status = status;
-        let on = status == csf::status::ENABLED;
-        self.gpu.power.set(Block::Shader, on);
-        self.gpu.power.set(Block::Tiler, on);
+        if status != csf::status::ENABLED {
+            self.set_cores(0, 0);
+        }
         self.raise(Line::Gpu, gpu::irq::MCU_STATUS_CHANGED);
     }
 
@@ -437,6 +437,11 @@ impl Bus for Hardware {
 
     fn profile(&self) -> &Profile {
         &self.profile
+    }
+
+    fn set_cores(&mut self, shaders: u64, tilers: u64) {
+        self.gpu.power.set(Block::Shader, shaders);
+        self.gpu.power.set(Block::Tiler, tilers);
     }
 
     fn shader_ready(&self) -> u64 {

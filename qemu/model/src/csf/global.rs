@@ -89,7 +89,7 @@ impl Global {
         }
         if changed & glb::CFG_POWEROFF_TIMER != 0 {
             let value = mem::read32(bus, MCU, layout::GLB_INPUT + glb::POWEROFF_TIMER)?;
-            settings.poweroff_time = timer::field(value, bus.profile());
+            settings.poweroff_time = Some(timer::field(value, bus.profile()).unwrap_or_default());
         }
         if changed & glb::CFG_ALLOC_EN != 0 {
             let mask = mem::read64(bus, MCU, layout::GLB_INPUT + glb::CORE_EN_MASK)?;

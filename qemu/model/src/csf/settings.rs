@@ -23,7 +23,8 @@ pub(super) struct Settings {
     pub(super) idle_enabled: bool,
     /// How long an endpoint job may take without progress; `None` for ever.
     pub(super) progress_time: Option<Duration>,
-    /// Idle time after which the cores are powered off; `None` for never.
+    /// Idle time after which the cores are powered off; `None` for never, before the host
+    /// configured it.
     pub(super) poweroff_time: Option<Duration>,
 }
 

@@ -70,12 +70,12 @@ impl Power {
         self.domains[block as usize].ready
     }
 
-    /// Powers blocks on or off that the firmware looks after, at once.
-    pub fn set(&mut self, block: Block, on: bool) {
+    /// Powers exactly the blocks in `ready`, which the firmware looks after, at once.
+    pub fn set(&mut self, block: Block, ready: u64) {
         let domain = &mut self.domains[block as usize];
         *domain = Domain {
             present: domain.present,
-            ready: if on { domain.present } else { 0 },
+            ready: ready & domain.present,
             ..Domain::default()
         };
     }
@@ -207,7 +207,7 @@ mod tests {
     #[test]
     fn what_is_on_already_makes_no_transition() {
         let (mut power, now) = power();
-        power.set(Block::L2, true);
+        power.set(Block::L2, 1);
         power.write(gpu::L2_PWRON, 1, now).unwrap();
         assert_eq!(power.due(), None);
     }
@@ -216,7 +216,7 @@ mod tests {
     fn wrong_orders_are_refused() {
         let (mut power, now) = power();
         assert!(power.write(gpu::SHADER_PWRON, 1, now).is_err(), "L2 is off");
-        power.set(Block::L2, true);
+        power.set(Block::L2, 1);
         assert!(power.write(gpu::SHADER_PWRON, 2, now).is_err(), "no core 1");
         power.write(gpu::SHADER_PWRON, 5, now).unwrap();
         power.settle(now + TRANSITION);

@@ -35,8 +35,8 @@ pub(super) struct Memory {
     pub(super) job_irq: u32,
     pub(super) mmu_faults: Vec<Fault>,
     pub(super) flushes: u32,
-    /// Whether shader cores and tilers have power.
-    pub(super) powered: bool,
+    /// Shader cores and tilers that have power.
+    pub(super) cores: (u64, u64),
     pub(super) misuses: Vec<String>,
 }
 
@@ -51,7 +51,7 @@ impl Memory {
             job_irq: 0,
             mmu_faults: Vec::new(),
             flushes: 0,
-            powered: true,
+            cores: (0, 0),
             misuses: Vec::new(),
         }
     }
@@ -160,12 +160,16 @@ impl Bus for Memory {
         &self.profile
     }
 
+    fn set_cores(&mut self, shaders: u64, tilers: u64) {
+        self.cores = (shaders, tilers);
+    }
+
     fn shader_ready(&self) -> u64 {
-        u64::from(self.powered) * self.profile.shader_present
+        self.cores.0
     }
 
     fn tiler_ready(&self) -> u64 {
-        u64::from(self.powered) * self.profile.tiler_present
+        self.cores.1
     }
 
     fn misuse(&mut self, what: fmt::Arguments<'_>) {

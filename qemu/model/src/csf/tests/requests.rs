@@ -343,3 +343,51 @@ fn streams_that_wait_without_jobs_do_not_trip_the_progress_timer() {
     bench.pass(Duration::from_secs(10));
     assert_eq!(bench.pending(csg, PROGRESS_TIMER), 0);
 }
+
+#[test]
+fn cores_are_powered_while_there_is_work_and_a_while_longer() {
+    let mut bench = Bench::new();
+    let glb = bench.glb();
+    // 10 ms of the 62.5 MHz timestamp.
+    bench.set32(glb.input + 20, 625_000 / 1024 + 1);
+    bench.toggle(glb, CFG_POWEROFF_TIMER);
+    bench.csf.doorbell(0, &mut bench.bus);
+    bench.run();
+    assert_eq!(bench.bus.cores, (0, 0));
+    bench.start_group(0, 1);
+    bench.run();
+    assert_eq!(bench.bus.cores, (0, 0), "a group without work");
+    bench.submit(
+        0,
+        0,
+        &[RUN_COMPUTE, move48(30, DATA), sync_wait64(GT, 30, 32)],
+    );
+    bench.run();
+    assert_eq!(bench.bus.cores, (0x5_0005, 1));
+    bench.pass(RUN_TIME);
+    bench.pass(Duration::from_millis(9));
+    assert_eq!(bench.bus.cores, (0x5_0005, 1));
+    bench.pass(Duration::from_millis(2));
+    assert_eq!(bench.bus.cores, (0, 0), "blocked is idle");
+    bench.set_data(0, 1);
+    bench.csf.doorbell(1, &mut bench.bus);
+    bench.submit(0, 0, &[RUN_FRAGMENT, RUN_IDVS]);
+    bench.run();
+    assert_eq!(bench.bus.cores, (0x5_0005, 1));
+    bench.clean();
+}
+
+#[test]
+fn only_cores_that_the_host_enabled_are_powered() {
+    let mut bench = Bench::with_group(1);
+    let glb = bench.glb();
+    bench.csf.set_run_time(Duration::from_secs(1));
+    bench.submit(0, 0, &[RUN_COMPUTE]);
+    bench.run();
+    assert_eq!(bench.bus.cores.0, 0x5_0005);
+    bench.set64(glb.input + 24, 0x4_0001);
+    bench.toggle(glb, CFG_ALLOC_EN);
+    bench.csf.doorbell(0, &mut bench.bus);
+    bench.run();
+    assert_eq!(bench.bus.cores.0, 0x4_0001);
+}
