@@ -13,6 +13,7 @@ use crate::flush_id::FlushId;
 use crate::gpu::power::Block;
 use crate::gpu::{Action, GpuControl};
 use crate::irq::{IrqBlock, Line, Vectors};
+use crate::mmu::walk::BUS_FAULT;
 use crate::mmu::{Mmu, Notice};
 use crate::profile::Profile;
 use crate::ram::{GuestRam, PhysMemory};
@@ -357,13 +358,11 @@ impl Hardware {
             as_nr,
             va,
             access,
-            exception: GPU_BUS_FAULT,
+            exception: BUS_FAULT,
         })
     }
 }
 
-/// Exception type of an access that leads nowhere (driver fact: `panthor_device.h`).
-const GPU_BUS_FAULT: u8 = 0x80;
 /// Last register of the last possible address space.
 const AS_LAST: u32 = mmu::AS_BASE + 32 * mmu::AS_STRIDE - 1;
 

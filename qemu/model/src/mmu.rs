@@ -90,12 +90,11 @@ impl Mmu {
 
     /// Whether address space `as_nr` is set up to translate.
     pub fn enabled(&self, as_nr: u8) -> bool {
-        self.spaces.get(usize::from(as_nr)).is_some_and(|space| {
-            matches!(
-                space.active.mode(),
+        self.is_present(as_nr)
+            && matches!(
+                self.spaces[usize::from(as_nr)].active.mode(),
                 transcfg::MODE_AARCH64_4K | transcfg::MODE_IDENTITY
             )
-        })
     }
 
     /// Reads the register at `offset` from the first address space's.
@@ -159,13 +158,17 @@ impl Mmu {
 
     fn space(&mut self, offset: u32) -> Option<(u8, &mut AddressSpace)> {
         let as_nr = (offset / AS_STRIDE) as u8;
-        if self.present & 1u32.checked_shl(as_nr.into()).unwrap_or(0) == 0 {
+        if !self.is_present(as_nr) {
             self.misuse(format!(
                 "access to the registers of address space {as_nr}, which this GPU does not have"
             ));
             return None;
         }
         Some((as_nr, &mut self.spaces[usize::from(as_nr)]))
+    }
+
+    fn is_present(&self, as_nr: u8) -> bool {
+        self.present & 1u32.checked_shl(as_nr.into()).unwrap_or(0) != 0
     }
 
     fn misuse(&mut self, what: String) {
@@ -244,9 +247,13 @@ impl Mmu {
             access,
             exception,
         };
-        let Some(space) = self.spaces.get_mut(usize::from(as_nr)) else {
+        if !self.is_present(as_nr) {
+            self.misuse(format!(
+                "access to {va:#x} through address space {as_nr}, which this GPU does not have"
+            ));
             return Err(fault(va, exception::TRANSLATION_FAULT_UNMAPPED));
-        };
+        }
+        let space = &mut self.spaces[usize::from(as_nr)];
         if let Some(held) = space.stuck {
             return Err(fault(va, held.exception));
         }
@@ -278,7 +285,14 @@ impl Mmu {
                     Some(slot) => *slot = (at, leaf.page),
                     None => more.push((at, leaf.page)),
                 },
-                Err(exception) => return Err(fault(at, exception)),
+                Err(exception) => {
+                    if exception == walk::BUS_FAULT {
+                        self.notices.push(Notice::Misuse(format!(
+                            "the tables of address space {as_nr} for {at:#x} lead where there is no memory"
+                        )));
+                    }
+                    return Err(fault(at, exception));
+                }
             }
         }
         space.dirty |= access == Access::Write;
@@ -293,9 +307,10 @@ impl Mmu {
 
     /// Latches `fault` in its address space's registers, unless an older one holds it.
     pub fn latch(&mut self, fault: &Fault) {
-        let Some(space) = self.spaces.get_mut(usize::from(fault.as_nr)) else {
+        if !self.is_present(fault.as_nr) {
             return;
-        };
+        }
+        let space = &mut self.spaces[usize::from(fault.as_nr)];
         if space.stuck.is_some() {
             return;
         }

@@ -431,6 +431,24 @@ fn a_range_over_two_pages_is_split_and_checked_as_a_whole() {
 }
 
 #[test]
+fn accesses_that_lead_nowhere_are_reported() {
+    let tables = Builder::default();
+    let mut mmu = mmu();
+    let fault = touch(&mut mmu, &tables.memory, 0x1000, Access::Read).unwrap_err();
+    assert_eq!(fault.exception, 0x80);
+    assert_eq!(misuses(&mut mmu).len(), 1, "the root is not in memory");
+    for as_nr in [8, 31, 32, 255] {
+        let result = mmu.translate(&tables.memory, as_nr, 0, 4, Access::Read, |_, _| ());
+        mmu.latch(&result.unwrap_err());
+        let notices = mmu.notices();
+        assert!(
+            matches!(notices[..], [Notice::Misuse(_)]),
+            "address space {as_nr}: {notices:?}"
+        );
+    }
+}
+
+#[test]
 fn a_long_range_reaches_every_page_once() {
     let mut tables = Builder::default();
     tables.map(2, 0, 0x4020_0000, Rights::ALL);

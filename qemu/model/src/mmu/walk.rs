@@ -26,8 +26,9 @@ const AP_READ_ONLY: u64 = 1 << 7;
 const ACCESS_FLAG: u64 = 1 << 10;
 const EXECUTE_NEVER: u64 = 1 << 54;
 const ADDRESS: u64 = 0x0000_ffff_ffff_f000;
-/// Exception of a table or page that lies where there is no memory.
-const BUS_FAULT: u8 = 0x80;
+/// Exception of a table or page that lies where there is no memory (driver fact:
+/// `panthor_device.h`).
+pub const BUS_FAULT: u8 = 0x80;
 /// Memory attribute that says "fault", in bits 7:6 of its byte.
 const ATTR_FAULT: u8 = 3;
 
