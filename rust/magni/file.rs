@@ -22,9 +22,9 @@ use kernel::{
 };
 
 /// Where the register pages start in a file's `mmap` offsets, for 64-bit programs.
-const MMIO_BASE_64: u64 = uapi::DRM_PANTHOR_USER_MMIO_OFFSET_64BIT as u64;
+const MMIO_BASE_64: u64 = uapi::DRM_PANTHOR_USER_MMIO_OFFSET_64BIT;
 /// The same for 32-bit programs, whose offsets are smaller.
-const MMIO_BASE_32: u64 = uapi::DRM_PANTHOR_USER_MMIO_OFFSET_32BIT as u64;
+const MMIO_BASE_32: u64 = uapi::DRM_PANTHOR_USER_MMIO_OFFSET_32BIT;
 
 /// What belongs to an open file.
 #[pin_data]
