@@ -174,11 +174,11 @@ impl<N: FenceNames> Ops<N> {
         set_deadline: None,
     };
 
-    unsafe extern "C" fn driver_name(_fence: *mut bindings::dma_fence) -> *const c_char {
+    extern "C" fn driver_name(_fence: *mut bindings::dma_fence) -> *const c_char {
         N::DRIVER.as_char_ptr()
     }
 
-    unsafe extern "C" fn timeline_name(_fence: *mut bindings::dma_fence) -> *const c_char {
+    extern "C" fn timeline_name(_fence: *mut bindings::dma_fence) -> *const c_char {
         N::TIMELINE.as_char_ptr()
     }
 }
