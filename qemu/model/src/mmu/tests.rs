@@ -561,6 +561,10 @@ fn wrong_command_sequences_are_reported() {
     assert_eq!(misuses(&mut mmu).len(), 0, "a second UNLOCK does no harm");
     command(&mut mmu, command::FLUSH_MEM);
     assert_eq!(misuses(&mut mmu).len(), 1, "nothing was locked");
+    mmu.write(AS_STRIDE + reg::TRANSCFG_LO, 1, 0);
+    command(&mut mmu, command::UPDATE);
+    command(&mut mmu, command::UNLOCK);
+    assert_eq!(misuses(&mut mmu), [] as [&str; 0], "nothing is translated");
     command(&mut mmu, 17);
     assert_eq!(misuses(&mut mmu).len(), 1, "no such command");
     lock(&mut mmu, 0, 12);
