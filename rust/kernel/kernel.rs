@@ -29,3 +29,14 @@ pub mod workqueue;
 
 /// What the log lines of this crate begin with.
 const __LOG_PREFIX: &[u8] = b"magni\0";
+
+/// The owner of what the tests in upstream's sources register: no module, as in the kernel itself.
+#[cfg(all(CONFIG_KUNIT, not(CONFIG_DRM = "y")))]
+struct LocalModule;
+
+#[cfg(all(CONFIG_KUNIT, not(CONFIG_DRM = "y")))]
+impl ModuleMetadata for LocalModule {
+    const NAME: &'static str::CStr = c"magni_kernel";
+    // SAFETY: A null pointer means that there is no module.
+    const THIS_MODULE: ThisModule = unsafe { ThisModule::from_ptr(core::ptr::null_mut()) };
+}
