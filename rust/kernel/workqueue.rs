@@ -8,6 +8,7 @@
 
 mod builder;
 mod cancel;
+mod deferred;
 mod module_queue;
 
 pub use rk::workqueue::*;
@@ -21,7 +22,9 @@ pub use self::cancel::{
     cancel_work_sync,
     DelayedWorkExt, //
 };
+pub use self::deferred::Deferred;
 pub use self::module_queue::{
     ModuleQueue,
-    ModuleQueueGuard, //
+    ModuleQueueGuard,
+    ModuleQueueUse, //
 };

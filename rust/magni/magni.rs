@@ -10,16 +10,17 @@
     reason = "registers and firmware structures are described in full, also what is not used yet"
 )]
 
-use deferred::CLEANUP;
 use driver::MagniPlatform;
 use kernel::{
     platform,
     prelude::*,
-    workqueue::ModuleQueueGuard,
+    workqueue::{
+        ModuleQueue,
+        ModuleQueueGuard, //
+    },
     ModuleMetadata, //
 };
 
-mod deferred;
 mod device;
 mod driver;
 mod file;
@@ -34,6 +35,9 @@ mod power;
 mod regs;
 mod reset;
 mod sched;
+
+/// The queue `magni-cleanup`, for what may lose its last reference anywhere.
+pub(crate) static CLEANUP: ModuleQueue = ModuleQueue::new();
 
 /// The module.
 #[pin_data]

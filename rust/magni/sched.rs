@@ -47,8 +47,8 @@ use self::{
     stream::Abi, //
 };
 use crate::{
-    deferred::Deferred,
-    device::Device, //
+    device::Device,
+    CLEANUP, //
 };
 use kernel::{
     impl_has_work,
@@ -69,6 +69,7 @@ use kernel::{
         SpinLock, //
     },
     workqueue::{
+        Deferred,
         OwnedQueue,
         Work, //
     },
@@ -165,7 +166,7 @@ impl Scheduler {
                 info.scoreboard_slot_count
             );
         })?;
-        let queues = Deferred::new(Queues::new()?)?;
+        let queues = Deferred::new(Queues::new()?, &CLEANUP)?;
 
         Arc::pin_init(
             pin_init!(Self {

@@ -5,29 +5,51 @@
 use super::OwnedQueue;
 use crate::{
     bindings,
-    prelude::*, //
+    prelude::*,
+    sync::{
+        Completion,
+        Refcount, //
+    },
+    workqueue::Queue, //
 };
-use core::sync::atomic::{
-    AtomicPtr,
-    Ordering, //
+use core::{
+    ptr::{
+        null_mut,
+        NonNull, //
+    },
+    sync::atomic::{
+        AtomicPtr,
+        Ordering, //
+    },
 };
+
+/// What exists while the queue does.
+#[pin_data]
+struct Shared {
+    queue: OwnedQueue,
+    /// One for the guard, one for each [`ModuleQueueUse`].
+    users: Refcount,
+    #[pin]
+    unused: Completion,
+}
 
 /// A queue for last puts, in a static of the module.
 ///
 /// What is freed there may own other work queues, the device, or the module itself: since this
-/// queue belongs to none of them, nothing that runs on it waits for itself.
+/// queue belongs to none of them, nothing that runs on it waits for itself. Whatever is to be
+/// freed there holds a [`ModuleQueueUse`]; the module is not unloaded before all of them are gone.
 ///
 /// # Invariants
 ///
-/// The pointer is null, or a queue that lives until the [`ModuleQueueGuard`] is dropped.
-pub struct ModuleQueue(AtomicPtr<bindings::workqueue_struct>);
+/// The pointer is null, or that of a `Shared` which lives until the [`ModuleQueueGuard`] is dropped.
+pub struct ModuleQueue(AtomicPtr<Shared>);
 
 impl ModuleQueue {
     /// A queue that does not exist yet.
     #[expect(clippy::new_without_default)]
     pub const fn new() -> Self {
         // INVARIANT: Null.
-        Self(AtomicPtr::new(core::ptr::null_mut()))
+        Self(AtomicPtr::new(null_mut()))
     }
 
     /// Makes the queue: the first thing that a module does.
@@ -40,54 +62,93 @@ impl ModuleQueue {
     /// `ENOMEM`; `EBUSY` if the queue exists.
     pub fn init(&'static self, name: &CStr) -> Result<ModuleQueueGuard> {
         let queue = OwnedQueue::new_unbound().build(name)?;
-        // INVARIANT: The guard owns the queue, and resets the pointer before it drops it.
+        let shared = KBox::pin_init(
+            pin_init!(Shared {
+                queue,
+                users: Refcount::new(1),
+                unused <- Completion::new(),
+            }),
+            GFP_KERNEL,
+        )?;
+        // INVARIANT: The guard owns what is pointed to, and resets the pointer before it drops it.
         self.0
             .compare_exchange(
-                core::ptr::null_mut(),
-                queue.as_raw(),
+                null_mut(),
+                core::ptr::from_ref(&*shared).cast_mut(),
                 Ordering::AcqRel,
                 Ordering::Relaxed,
             )
             .map_err(|_| EBUSY)?;
-        Ok(ModuleQueueGuard { slot: self, queue })
+        Ok(ModuleQueueGuard { slot: self, shared })
     }
 
-    /// The C queue, or null when it does not exist.
-    pub fn as_raw(&self) -> *mut bindings::workqueue_struct {
-        self.0.load(Ordering::Acquire)
-    }
-
-    /// The queue.
+    /// Keeps the queue for something that is to be freed there.
     ///
-    /// # Panics
+    /// # Errors
     ///
-    /// Never: outside the module's lifetime, when no code of it runs, it would be the system's
-    /// unbound queue.
-    pub fn get(&self) -> &crate::workqueue::Queue {
-        let queue = self.as_raw();
-        if queue.is_null() {
-            return crate::workqueue::system_unbound();
-        }
-        // SAFETY: By the type invariant the queue lives until the module's structure is dropped,
-        // which is after all else in the module.
-        unsafe { crate::workqueue::Queue::from_raw(queue) }
+    /// `ENODEV` if the queue does not exist.
+    pub fn hold(&self) -> Result<ModuleQueueUse> {
+        let shared = NonNull::new(self.0.load(Ordering::Acquire)).ok_or(ENODEV)?;
+        // SAFETY: By the type invariant it lives until the module's structure is dropped, while
+        // code of the module runs that was called from outside.
+        unsafe { shared.as_ref() }.users.inc();
+        // INVARIANT: Counted just now.
+        Ok(ModuleQueueUse(shared))
     }
 }
 
-/// Keeps a [`ModuleQueue`]; dropping it waits for all that was queued there.
+/// Something that is going to be freed on a [`ModuleQueue`].
+///
+/// To be dropped by work that runs there, last of all.
+///
+/// # Invariants
+///
+/// It is counted in `users` of what it points to, which lives as long as that is not zero.
+pub struct ModuleQueueUse(NonNull<Shared>);
+
+// SAFETY: The queue may be used from any thread, and users are counted atomically.
+unsafe impl Send for ModuleQueueUse {}
+// SAFETY: As above.
+unsafe impl Sync for ModuleQueueUse {}
+
+impl ModuleQueueUse {
+    /// The queue.
+    pub fn queue(&self) -> &Queue {
+        // SAFETY: By the type invariant.
+        &unsafe { self.0.as_ref() }.queue
+    }
+
+    /// The C queue.
+    pub fn as_raw(&self) -> *mut bindings::workqueue_struct {
+        // SAFETY: By the type invariant.
+        unsafe { self.0.as_ref() }.queue.as_raw()
+    }
+}
+
+impl Drop for ModuleQueueUse {
+    fn drop(&mut self) {
+        // SAFETY: By the type invariant. Once the count is zero the guard may go on as soon as
+        // the completion is complete, but not before `complete_all` has let go of it.
+        let shared = unsafe { self.0.as_ref() };
+        if shared.users.dec_and_test() {
+            shared.unused.complete_all();
+        }
+    }
+}
+
+/// Keeps a [`ModuleQueue`]; dropping it waits for all that is to be freed there.
 pub struct ModuleQueueGuard {
     slot: &'static ModuleQueue,
-    queue: OwnedQueue,
+    shared: Pin<KBox<Shared>>,
 }
 
 impl Drop for ModuleQueueGuard {
     fn drop(&mut self) {
-        // Items may queue items behind them, also after a grace period: a drain catches the
-        // first, the barrier brings the second on, and the queue's own drop drains those.
-        self.queue.drain();
-        // SAFETY: May sleep here: a module's exit is process context.
-        unsafe { bindings::rcu_barrier() };
-        self.queue.drain();
-        self.slot.0.store(core::ptr::null_mut(), Ordering::Release);
+        if !self.shared.users.dec_and_test() {
+            self.shared.unused.wait_for_completion();
+        }
+        // The work that dropped the last use may still be returning: dropping the queue waits for
+        // it.
+        self.slot.0.store(null_mut(), Ordering::Release);
     }
 }

@@ -18,10 +18,6 @@ use super::{
     Scheduler, //
 };
 use crate::{
-    deferred::{
-        Deferred,
-        CLEANUP, //
-    },
     device::{
         BoundDevice,
         Device, //
@@ -34,7 +30,7 @@ use crate::{
         MapFlags,
         Vm, //
     },
-    Magni, //
+    CLEANUP, //
 };
 use core::ops::Deref;
 use kernel::{
@@ -50,7 +46,6 @@ use kernel::{
         ListLinks,
         TryNewListArc, //
     },
-    module_ref::ModuleRef,
     prelude::*,
     str::CString,
     sync::{
@@ -64,7 +59,10 @@ use kernel::{
         },
         Arc, //
     },
-    workqueue::cancel_delayed_work_sync,
+    workqueue::{
+        cancel_delayed_work_sync,
+        Deferred, //
+    },
 };
 
 /// The most queues that a group may have.
@@ -186,8 +184,6 @@ pub(crate) struct Inner {
 
     vm: Arc<Vm>,
     sched: Arc<Scheduler>,
-    /// Jobs hold the group, and may wait for others' fences when nothing else is left.
-    _module: ModuleRef,
 }
 
 impl Inner {
@@ -343,7 +339,6 @@ impl Group {
             }
         }
 
-        let module = ModuleRef::new::<Magni>()?;
         let fw = &sched.device().fw;
         let suspend_buf = fw.alloc_suspend_buffer(cx)?;
         let protected_suspend_buf = match fw.csg(0)?.control.protm_suspend_size() {
@@ -366,7 +361,7 @@ impl Group {
                 credit_limit: queue::ring_credits(queue.ring_size),
                 submit: submit.clone(),
                 timeout: timeouts.clone(),
-                teardown: &CLEANUP,
+                teardown: CLEANUP.hold()?,
             })?;
             let queue = Queue::new(Parts {
                 index,
@@ -380,7 +375,7 @@ impl Group {
             all.push(queue, GFP_KERNEL)?;
         }
 
-        let inner = Deferred::new(Inner {
+        let inner = Inner {
             settings,
             queues: all,
             suspend_buf,
@@ -396,8 +391,8 @@ impl Group {
             pid: kernel::current!().group_leader().pid(),
             vm: vm.clone(),
             sched: sched.clone(),
-            _module: module,
-        })?;
+        };
+        let inner = Deferred::new(inner, &CLEANUP)?;
         Arc::pin_init(
             pin_init!(Self {
                 inner,

@@ -7,17 +7,22 @@ use super::{
     queue::CallArgs,
     timeout, //
 };
-use crate::power::PowerRef;
+use crate::{
+    power::PowerRef,
+    Magni, //
+};
 use kernel::{
     dma_fence::{
         Fence,
-        FenceAlloc, //
+        FenceAlloc,
+        SignallingSection, //
     },
     drm::sched::{
         self,
         Operations,
         PendingJob, //
     },
+    module_ref::ModuleRef,
     prelude::*,
     sync::{
         aref::ARef,
@@ -30,10 +35,13 @@ pub(crate) struct Jobs;
 
 /// What the driver knows about a job.
 pub(crate) struct JobData {
-    /// Holds the queue, the VM, the device and the module.
+    /// Holds the queue, the VM and the device.
     group: Arc<Group>,
     queue: usize,
     call: Option<CallArgs>,
+    /// A job may wait for others' fences when nothing else is left of its process: the module is
+    /// in use then.
+    _module: ModuleRef,
 }
 
 /// What a job needs to run, beyond its place in the ring.
@@ -49,6 +57,7 @@ impl Operations for Jobs {
     type Resources = Option<Resources>;
 
     fn run_job(job: &sched::Job<Self>, resources: Option<Resources>) -> Result<ARef<Fence>> {
+        let _section = SignallingSection::enter();
         let data = job.data();
         let queue = data.group.queue(data.queue).ok_or(EINVAL)?;
         match (&data.call, resources) {
@@ -108,6 +117,7 @@ pub(crate) fn create(
             group: group.clone(),
             queue,
             call,
+            _module: ModuleRef::new::<Magni>()?,
         },
     )
 }

@@ -14,7 +14,8 @@
 //! | resident: doorbell; absent: ask the scheduler | it moved: the group is runnable | |
 //!
 //! So a job either sees that it has to ask, or is seen. Of two that pass each other both happen,
-//! which does no harm: a doorbell without news, a request for a group that is there.
+//! which does no harm: a doorbell without news, a request for a group that is there. The tables of
+//! `residency.litmus` and `residency-enter.litmus` beside this file say the same to herd7.
 
 use kernel::{
     prelude::*,

@@ -18,6 +18,7 @@ use super::{
     Scheduler, //
 };
 use kernel::{
+    dma_fence::SignallingSection,
     list::{
         List,
         ListArc, //
@@ -68,6 +69,7 @@ impl WorkItem for Scheduler {
 impl Scheduler {
     /// Looks at everybody.
     fn tick(&self) {
+        let _section = SignallingSection::enter();
         // Said before anybody is looked at, so that no event gets lost.
         self.someone_waits.store(true, Release);
         let mut slots = self.slots.lock();

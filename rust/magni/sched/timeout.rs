@@ -14,6 +14,7 @@ use super::group::{
     MAX_QUEUES, //
 };
 use kernel::{
+    dma_fence::SignallingSection,
     prelude::*,
     sync::Arc, //
 };
@@ -23,6 +24,7 @@ use kernel::{
 /// Runs on the queue for timeouts; waits for the firmware, for a bounded time, and for nothing
 /// else.
 pub(super) fn timed_out(group: &Arc<Group>) {
+    let _section = SignallingSection::enter();
     // Nothing is run or freed meanwhile, so that what is seen stays true.
     let mut paused = [const { None }; MAX_QUEUES];
     for (slot, queue) in paused.iter_mut().zip(group.queues()) {

@@ -24,7 +24,7 @@ use crate::{
     },
     types::Opaque,
     workqueue::{
-        ModuleQueue,
+        ModuleQueueUse,
         OwnedQueue, //
     },
 };
@@ -46,7 +46,7 @@ pub struct Config<'a> {
     /// Where timeouts are handled; may be shared among queues.
     pub timeout: Arc<OwnedQueue>,
     /// Where the queue is taken down.
-    pub teardown: &'static ModuleQueue,
+    pub teardown: ModuleQueueUse,
 }
 
 /// A scheduler with one entity, for one ring.
@@ -67,13 +67,14 @@ pub struct JobQueue<T: Operations> {
     #[pin]
     pauses: Mutex<u32>,
     refcount: Refcount,
-    teardown: &'static ModuleQueue,
     // What the scheduler points to.
     _name: CString,
     _dev: ARef<device::Device>,
     _submit: Arc<OwnedQueue>,
     _timeout: Arc<OwnedQueue>,
     _ops: PhantomData<T>,
+    /// After everything else: the module may go when this is gone.
+    teardown: ModuleQueueUse,
 }
 
 // SAFETY: The C structures are internally synchronised, and jobs may be sent.
@@ -92,7 +93,7 @@ unsafe impl<T: Operations> AlwaysRefCounted for JobQueue<T> {
         let this = unsafe { obj.as_ref() };
         if this.refcount.dec_and_test() {
             // SAFETY: The work is initialised, and this is the only time that it is queued. The
-            // module's queue exists as long as code of the module runs.
+            // module's queue is kept by `teardown`.
             unsafe {
                 bindings::queue_rcu_work(this.teardown.as_raw(), this.release.get());
             }
@@ -113,11 +114,8 @@ impl<T: Operations> JobQueue<T> {
     ///
     /// # Errors
     ///
-    /// `ENOMEM`; `ENODEV` if the module's queue does not exist.
+    /// `ENOMEM`.
     pub fn new(config: Config<'_>) -> Result<ARef<Self>> {
-        if config.teardown.as_raw().is_null() {
-            return Err(ENODEV);
-        }
         let args = bindings::drm_sched_init_args {
             ops: const { &Self::OPS },
             submit_wq: config.submit.as_raw(),
@@ -156,12 +154,12 @@ impl<T: Operations> JobQueue<T> {
                 }),
                 pauses <- new_mutex!(0, "drm::sched::JobQueue::pauses"),
                 refcount: Refcount::new(1),
-                teardown: config.teardown,
                 _name: config.name,
                 _dev: config.dev.into(),
                 _submit: config.submit,
                 _timeout: config.timeout,
                 _ops: PhantomData,
+                teardown: config.teardown,
             }? Error),
             GFP_KERNEL,
         )?;
