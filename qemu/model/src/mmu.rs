@@ -201,12 +201,9 @@ impl Mmu {
             command::UNLOCK | command::FLUSH_PT | command::FLUSH_MEM => {
                 match space.locked.clone() {
                     Some(region) => space.tlb.invalidate(region),
-                    // Harmless, and part of the C driver's ways: disabling an address
-                    // space that faulted unlocks what a concurrent VM_BIND locked, and
-                    // unlocks in its turn.
-                    None if command == command::UNLOCK => {}
-                    // Harmless where nothing is translated: the C driver does it when a
-                    // fault makes it disable an address space that it also updates.
+                    // Harmless where nothing is translated: when a fault makes the C driver
+                    // disable an address space that a VM_BIND has locked, it unlocks there
+                    // and the VM_BIND unlocks in its turn.
                     None if space.active.mode() == transcfg::MODE_UNMAPPED => {}
                     None => wrong.push("without a locked region".to_owned()),
                 }
