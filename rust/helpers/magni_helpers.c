@@ -12,13 +12,20 @@
 #define __rust_helper
 #endif
 
-#if !IS_BUILTIN(CONFIG_DRM)
-/* The kernel's helpers for DRM exist only where DRM is built in: build them for this module. */
+/*
+ * The kernel builds its helpers for DRM only where DRM, and what uses them, is built in. So they
+ * are built for this module, whatever the kernel has.
+ */
+#ifndef CONFIG_DRM
 #define CONFIG_DRM 1
+#endif
+#ifndef CONFIG_DRM_GEM_SHMEM_HELPER
 #define CONFIG_DRM_GEM_SHMEM_HELPER 1
+#endif
+#ifndef CONFIG_RUST_DRM_GPUVM
 #define CONFIG_RUST_DRM_GPUVM 1
+#endif
 #include "drm.c"
 #include "drm_gpuvm.c"
-#endif
 
 #include "magni.c"

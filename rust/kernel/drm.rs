@@ -2,15 +2,15 @@
 
 //! DRM subsystem abstractions: upstream's, and those it lacks.
 
-/// Upstream's own sources, where the installed `kernel` crate was built without them.
-#[cfg(not(CONFIG_DRM = "y"))]
+/// Upstream's own sources, where the installed `kernel` crate was built without (all of) them.
+#[cfg(not(MAGNI_KERNEL_HAS_DRM))]
 #[rustfmt::skip]
 #[path = "kdrm/mod.rs"]
 mod upstream;
-#[cfg(not(CONFIG_DRM = "y"))]
+#[cfg(not(MAGNI_KERNEL_HAS_DRM))]
 pub use self::upstream::*;
 
-#[cfg(CONFIG_DRM = "y")]
+#[cfg(MAGNI_KERNEL_HAS_DRM)]
 pub use rk::drm::*;
 
 pub mod client;

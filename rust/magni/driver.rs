@@ -360,7 +360,7 @@ impl drm::Driver for MagniDrm {
     const INFO: drm::DriverInfo = INFO;
     const FEAT_RENDER: bool = true;
 
-    kernel::declare_drm_ioctls! {
+    kernel::declare_ioctls! {
         (PANTHOR_DEV_QUERY, drm_panthor_dev_query, RENDER_ALLOW, ioctl::query::dev_query),
         (PANTHOR_VM_CREATE, drm_panthor_vm_create, RENDER_ALLOW, ioctl::vm::create),
         (PANTHOR_VM_DESTROY, drm_panthor_vm_destroy, RENDER_ALLOW, ioctl::vm::destroy),
