@@ -46,22 +46,23 @@ repeat() {
     for i in $(seq "$rounds"); do "$@"; done
 }
 
-# no_leak ROUNDS BYTES COMMAND: run COMMAND so often, in five batches. Pools and caches grow now and
-# then, a leak grows in each batch: in one batch at least, less than BYTES per round are left in use.
+# no_leak ROUNDS BYTES COMMAND: run COMMAND so often, in five batches. Pools grow and shrink now
+# and then, a leak grows in each batch: in the median one, less than BYTES per round are left in use.
 no_leak() {
-    local size=$(($1 / 5)) limit=$2 batch before after least= grown
+    local size=$(($1 / 5)) limit=$2 batch before after median
     shift 2
     repeat 5 "$@"
     before=$(used)
+    : >/tmp/batches
     for batch in 1 2 3 4 5; do
         repeat "$size" "$@"
         after=$(used)
-        grown=$(((after - before) * 1024 / size))
-        echo "batch $batch of $size rounds: $grown bytes per round left in use"
-        [ -n "$least" ] && [ "$least" -le "$grown" ] || least=$grown
+        echo $(((after - before) * 1024 / size)) >>/tmp/batches
         before=$after
     done
-    [ "$least" -lt "$limit" ] || fail "each round leaves at least $least bytes in use; the limit is $limit"
+    echo "left in use, in bytes per round of five batches of $size:" $(cat /tmp/batches)
+    median=$(sort -n /tmp/batches | sed -n 3p)
+    [ "$median" -lt "$limit" ] || fail "each round leaves about $median bytes in use; the limit is $limit"
 }
 
 load_unload_once() {
@@ -76,9 +77,10 @@ bind_unbind_once() {
 
 # taint: nothing but "out of tree" (12) and "unsigned" (13), and these only for a module of ours.
 taint() {
-    local allowed=0
+    local flags allowed=0
     [ "$MODULE" = magni ] && allowed=$((1 << 12 | 1 << 13))
-    read -r flags </proc/sys/kernel/tainted
+    # Not read: it asks for one byte at a time, and this file has only one answer.
+    flags=$(cat /proc/sys/kernel/tainted)
     echo "taint flags: $flags"
     [ $((flags & ~allowed)) = 0 ] || fail "the kernel is tainted: $flags, allowed are $allowed"
 }
