@@ -8,8 +8,11 @@
 #endif
 #include <linux/compat.h>
 #include <linux/dma-fence.h>
+#include <linux/dma-mapping.h>
 #include <linux/mm.h>
 #include <linux/sched.h>
+#include <linux/sched/clock.h>
+#include <linux/time_namespace.h>
 #include <linux/workqueue.h>
 
 __rust_helper struct dma_fence *rust_helper_dma_fence_get(struct dma_fence *fence)
@@ -74,4 +77,28 @@ __rust_helper u32 rust_helper_arch_timer_rate(void)
 #else
 	return 0;
 #endif
+}
+
+__rust_helper void rust_helper_timens_add_monotonic(struct timespec64 *time)
+{
+	timens_add_monotonic(time);
+}
+
+__rust_helper u64 rust_helper_local_clock(void)
+{
+	return local_clock();
+}
+
+__rust_helper void rust_helper_dma_sync_single_for_device(struct device *dev, dma_addr_t addr,
+							   size_t size,
+							   enum dma_data_direction dir)
+{
+	dma_sync_single_for_device(dev, addr, size, dir);
+}
+
+__rust_helper void rust_helper_dma_sync_single_for_cpu(struct device *dev, dma_addr_t addr,
+							size_t size,
+							enum dma_data_direction dir)
+{
+	dma_sync_single_for_cpu(dev, addr, size, dir);
 }

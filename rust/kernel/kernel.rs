@@ -35,6 +35,7 @@ pub mod module_ref;
 pub mod prelude;
 pub mod sync;
 pub mod task;
+pub mod timekeeping;
 pub mod uaccess;
 pub mod workqueue;
 

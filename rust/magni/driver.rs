@@ -326,6 +326,10 @@ impl DriverTable for MagniDrm {
         &TABLE
     }
 
+    fn may_export(object: &Bo) -> bool {
+        !object.is_exclusive()
+    }
+
     fn io_base(file: &DrmFile) -> u64 {
         file.inner().mmio_base()
     }

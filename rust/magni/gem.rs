@@ -19,15 +19,18 @@ use kernel::{
         shmem, //
     },
     io::Io,
+    new_mutex,
     page::PAGE_SIZE,
     prelude::*,
     sizes::{
         SZ_2M,
         SZ_4K, //
     },
+    str::CString,
     sync::{
         aref::ARef,
-        Arc, //
+        Arc,
+        Mutex, //
     },
     uapi, //
 };
@@ -39,12 +42,18 @@ pub(crate) struct BoData {
     flags: u32,
     /// The root object of the only VM that the buffer may be mapped in, if there is one.
     exclusive: Option<ARef<Bo>>,
+    /// The CPU maps the buffer cached.
+    cached: bool,
+    /// What user space calls the buffer, for people to read.
+    #[pin]
+    label: Mutex<Option<CString>>,
 }
 
 /// What [`BoData`] is made from.
 pub(crate) struct BoArgs {
     flags: u32,
     exclusive: Option<ARef<Bo>>,
+    cached: bool,
 }
 
 /// A buffer in memory that can be shared with user space.
@@ -58,6 +67,8 @@ impl gem::DriverObject for BoData {
         try_pin_init!(Self {
             flags: args.flags,
             exclusive: args.exclusive,
+            cached: args.cached,
+            label <- new_mutex!(None),
         })
     }
 }
@@ -66,6 +77,23 @@ impl BoData {
     /// `DRM_PANTHOR_BO_*`, as given at creation.
     pub(crate) fn flags(&self) -> u32 {
         self.flags
+    }
+
+    /// Whether the buffer belongs to one VM, and so may not leave the device.
+    pub(crate) fn is_exclusive(&self) -> bool {
+        self.exclusive.is_some()
+    }
+
+    /// Whether the CPU maps the buffer cached.
+    pub(crate) fn is_cached(&self) -> bool {
+        self.cached
+    }
+
+    /// Gives the buffer a name, or takes it away.
+    pub(crate) fn set_label(&self, label: Option<CString>) {
+        let old = core::mem::replace(&mut *self.label.lock(), label);
+        // Freed without the lock.
+        drop(old);
     }
 
     /// Whether the buffer may be mapped in the VM with root object `root`.
@@ -103,6 +131,7 @@ pub(crate) fn new_bo(
         BoArgs {
             flags,
             exclusive: exclusive.map(ARef::from),
+            cached,
         },
     )
 }

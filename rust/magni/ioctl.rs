@@ -10,5 +10,6 @@ pub(crate) mod heap;
 pub(crate) mod mmio;
 pub(crate) mod query;
 mod sync;
+mod timestamp;
 pub(crate) mod uobj;
 pub(crate) mod vm;

@@ -7,6 +7,7 @@
 //! registration (upstream itself changes tables there), by a copy with
 //!
 //! - more feature bits, sync objects for instance;
+//! - a say in which objects are exported;
 //! - an `mmap` that serves pages of the device's registers beside GEM objects;
 //! - no import of foreign buffers and no dumb buffers: upstream's shmem helpers would make plain
 //!   C objects for them, which the driver would then take for its own, larger ones.
@@ -15,14 +16,22 @@
 
 use crate::{
     bindings,
-    drm,
+    drm::{
+        self,
+        driver::AllocImpl,
+        file::DriverFile,
+        gem::BaseObject, //
+    },
     io::PhysAddr,
     page::{
         PAGE_SHIFT,
         PAGE_SIZE, //
     },
     prelude::*,
-    sync::SetOnce, //
+    sync::{
+        aref::AlwaysRefCounted,
+        SetOnce, //
+    },
 };
 use core::ptr;
 
@@ -37,12 +46,20 @@ pub mod features {
 }
 
 /// What a driver adds to its devices' table.
-pub trait DriverTable: drm::Driver + 'static {
+pub trait DriverTable:
+    drm::Driver<
+        Object: AllocImpl<Driver = Self> + AlwaysRefCounted,
+        File: DriverFile<Driver = Self>,
+    > + 'static
+{
     /// Feature bits to add, from [`features`].
     const FEATURES: u32;
 
     /// Where the table lives.
     fn storage() -> &'static Storage;
+
+    /// Whether `object` may be shared with other devices.
+    fn may_export(object: &Self::Object) -> bool;
 
     /// The first `mmap` offset, in bytes, that means a register page for this `file`.
     fn io_base(file: &drm::File<Self::File>) -> u64;
@@ -105,6 +122,7 @@ pub fn install<T: DriverTable>(dev: &drm::UnregisteredDevice<T>) -> Result {
         driver.driver_features |= T::FEATURES;
         driver.gem_prime_import_sg_table = None;
         driver.dumb_create = None;
+        driver.prime_handle_to_fd = Some(prime_handle_to_fd::<T>);
         driver.fops = &storage.fops.as_ref().ok_or(EAGAIN)?.0;
         storage.driver.populate(Table(driver));
     }
@@ -136,6 +154,29 @@ unsafe fn device_of<'a, T: drm::Driver>(
             drm::Device::from_raw((*(*file).minor).dev),
             drm::File::from_raw(file),
         )
+    }
+}
+
+/// # Safety
+///
+/// Called as `prime_handle_to_fd` of a device of `T`.
+unsafe extern "C" fn prime_handle_to_fd<T: DriverTable>(
+    dev: *mut bindings::drm_device,
+    file: *mut bindings::drm_file,
+    handle: u32,
+    flags: u32,
+    prime_fd: *mut c_int,
+) -> c_int {
+    // SAFETY: `file` is an open file of a device of `T`.
+    let opened = unsafe { drm::File::<T::File>::from_raw(file) };
+
+    match T::Object::lookup_handle(opened, handle) {
+        // SAFETY: The arguments are those of this function.
+        Ok(object) if T::may_export(&object) => unsafe {
+            bindings::drm_gem_prime_handle_to_fd(dev, file, handle, flags, prime_fd)
+        },
+        Ok(_) => EINVAL.to_errno(),
+        Err(error) => error.to_errno(),
     }
 }
 

@@ -2,7 +2,9 @@
 
 //! Buffers.
 
+use super::uobj::get_array;
 use crate::{
+    device::BoundDevice,
     driver::{
         DrmDevice,
         DrmFile, //
@@ -16,15 +18,28 @@ use crate::{
 use kernel::{
     drm::{
         gem::BaseObject,
+        gem_sync::sync_range,
         Registered, //
     },
     prelude::*,
+    str::CString,
     sync::Arc,
+    uaccess::{
+        UserPtr,
+        UserSlice, //
+    },
     uapi, //
 };
 
 const NO_MMAP: u32 = uapi::drm_panthor_bo_flags_DRM_PANTHOR_BO_NO_MMAP;
 const WB_MMAP: u32 = uapi::drm_panthor_bo_flags_DRM_PANTHOR_BO_WB_MMAP;
+
+const FLUSH: u32 = uapi::drm_panthor_bo_sync_op_type_DRM_PANTHOR_BO_SYNC_CPU_CACHE_FLUSH;
+const FLUSH_AND_INVALIDATE: u32 =
+    uapi::drm_panthor_bo_sync_op_type_DRM_PANTHOR_BO_SYNC_CPU_CACHE_FLUSH_AND_INVALIDATE;
+
+/// The most that a label may have, in bytes, its end included.
+const LABEL_BYTES: usize = 4096;
 
 /// `BO_CREATE`.
 pub(crate) fn create(
@@ -84,41 +99,85 @@ pub(crate) fn query_info(
     args: &mut uapi::drm_panthor_bo_query_info,
     file: &DrmFile,
 ) -> Result<u32> {
-    if args.pad != 0 {
-        return Err(EINVAL);
-    }
     let bo = Bo::lookup_handle(file, args.handle)?;
+
     // Foreign buffers cannot be imported.
     args.extra_flags = 0;
     args.create_flags = bo.flags();
+    args.pad = 0;
 
     Ok(0)
 }
 
 /// `BO_SET_LABEL`.
-///
-/// # Errors
-///
-/// `EOPNOTSUPP`, always.
 pub(crate) fn set_label(
     _drm: &DrmDevice<Registered>,
     _sched: &Arc<Scheduler>,
-    _args: &mut uapi::drm_panthor_bo_set_label,
-    _file: &DrmFile,
+    args: &mut uapi::drm_panthor_bo_set_label,
+    file: &DrmFile,
 ) -> Result<u32> {
-    Err(EOPNOTSUPP)
+    if args.pad != 0 {
+        return Err(EINVAL);
+    }
+    let bo = Bo::lookup_handle(file, args.handle)?;
+    let label = match args.label {
+        0 => None,
+        address => Some(read_label(address)?),
+    };
+    bo.set_label(label);
+
+    Ok(0)
 }
 
-/// `BO_SYNC`.
+/// Reads a label.
 ///
 /// # Errors
 ///
-/// `EOPNOTSUPP`, always.
+/// `E2BIG` if it does not end within [`LABEL_BYTES`], `EFAULT` if it cannot be read.
+fn read_label(address: u64) -> Result<CString> {
+    // A byte more than a label may have, to see whether it has.
+    let mut buffer = KVec::from_elem(0, LABEL_BYTES + 1, GFP_KERNEL)?;
+    let label = UserSlice::new(UserPtr::from_addr(address as usize), buffer.len())
+        .reader()
+        .strcpy_into_buf(&mut buffer)?;
+
+    if label.to_bytes_with_nul().len() > LABEL_BYTES {
+        return Err(E2BIG);
+    }
+
+    Ok(CString::try_from(label)?)
+}
+
+/// `BO_SYNC`: CPU cache maintenance.
+///
+/// # Errors
+///
+/// Of the first operation that fails; those before it are done.
 pub(crate) fn sync(
-    _drm: &DrmDevice<Registered>,
+    drm: &DrmDevice<Registered>,
     _sched: &Arc<Scheduler>,
-    _args: &mut uapi::drm_panthor_bo_sync,
-    _file: &DrmFile,
+    args: &mut uapi::drm_panthor_bo_sync,
+    file: &DrmFile,
 ) -> Result<u32> {
-    Err(EOPNOTSUPP)
+    let cx = BoundDevice::from(drm);
+
+    for op in &get_array::<uapi::drm_panthor_bo_sync_op>(&args.ops)? {
+        let bo = Bo::lookup_handle(file, op.handle)?;
+        let end = op.offset.checked_add(op.size).ok_or(EINVAL)?;
+        if end > bo.size() as u64 {
+            return Err(EINVAL);
+        }
+        let invalidate = match op.type_ {
+            FLUSH => false,
+            FLUSH_AND_INVALIDATE => true,
+            _ => return Err(EINVAL),
+        };
+
+        // What is not mapped cached is never in a cache.
+        if bo.is_cached() && op.size != 0 {
+            sync_range(&bo, cx.dev, op.offset..end, invalidate)?;
+        }
+    }
+
+    Ok(0)
 }

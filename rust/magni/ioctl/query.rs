@@ -2,6 +2,7 @@
 
 //! Queries.
 
+use super::timestamp;
 use crate::{
     driver::{
         DrmDevice,
@@ -56,7 +57,12 @@ pub(crate) fn dev_query(
         uapi::drm_panthor_dev_query_type_DRM_PANTHOR_DEV_QUERY_CSIF_INFO => {
             answer(args, |_| Ok(*device.fw.csif_info()))
         }
-        uapi::drm_panthor_dev_query_type_DRM_PANTHOR_DEV_QUERY_TIMESTAMP_INFO => Err(EOPNOTSUPP),
+        uapi::drm_panthor_dev_query_type_DRM_PANTHOR_DEV_QUERY_TIMESTAMP_INFO => {
+            answer(args, |args| {
+                let asked = object::read(args.pointer, args.size as usize)?;
+                timestamp::read(sched.device(), &asked)
+            })
+        }
         uapi::drm_panthor_dev_query_type_DRM_PANTHOR_DEV_QUERY_GROUP_PRIORITIES_INFO => {
             answer(args, |_| Ok(priorities(file)))
         }

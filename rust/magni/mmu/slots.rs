@@ -50,8 +50,8 @@ use kernel::{
     time::Delta,
 };
 
-/// How long a command to an address space may take.
-const COMMAND_TIMEOUT: Delta = Delta::from_millis(100);
+/// How long a command to an address space may take, on a machine that may be busy.
+const COMMAND_TIMEOUT: Delta = Delta::from_millis(500);
 /// How often its status is read meanwhile.
 const COMMAND_POLL: Delta = Delta::from_micros(10);
 
