@@ -155,6 +155,7 @@ mirror() {
 in_root() {
     local root=$1
     shift
+    need_privileges
     local ns=(--mount --propagation private)
     [ "$(id -u)" = 0 ] || ns+=(--user --map-root-user --map-auto)
     ROOT=$root TOP=$TOP CACHE=$CACHE unshare "${ns[@]}" bash -c '

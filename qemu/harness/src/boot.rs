@@ -75,7 +75,10 @@ pub(crate) fn run(settings: &Settings, plan: &Plan, ui: &Ui) -> Result<Outcome> 
         qemu: start_qemu(settings, plan, work.path(), &initramfs, &blob, &sender)?,
     };
     drop(sender);
-    boot.follow(&events)?;
+    let followed = boot.follow(&events);
+    // Large, and made anew by the next boot.
+    fs::remove_file(&initramfs).with_context(|| format!("removing {}", initramfs.display()))?;
+    followed?;
     Ok(boot.recorder.finish())
 }
 

@@ -82,6 +82,13 @@ fn part_message(outcome: &StepOutcome, name: &str) -> Vec<String> {
         .collect()
 }
 
+/// What the kernel says by itself about any driver that fails to probe, or any missing file.
+const KERNELS_OWN: [&str; 3] = [
+    "Direct firmware load for",
+    "firmware: failed to load",
+    "probe with driver",
+];
+
 /// The driver's own lines about what is wrong, before the step put it right.
 fn complaints<'a>(outcome: &'a StepOutcome, driver: &str) -> Vec<&'a str> {
     let prefix = format!("{driver} 10000000.gpu: ");
@@ -90,10 +97,7 @@ fn complaints<'a>(outcome: &'a StepOutcome, driver: &str) -> Vec<&'a str> {
         .iter()
         .take_while(|line| !line.contains("@test put right"))
         .filter(|line| line.contains(&prefix) || line.contains(&format!("{driver} gpu: ")))
-        // What the kernel says by itself about any driver.
-        .filter(|line| {
-            !line.contains("Direct firmware load for") && !line.contains("probe with driver")
-        })
+        .filter(|line| !KERNELS_OWN.iter().any(|words| line.contains(words)))
         .map(String::as_str)
         .collect()
 }
