@@ -17,10 +17,7 @@ use crate::{
     mmio::Mmio,
     mmu::Mmu,
     power::Power,
-    regs::mcu::{
-        IRQ_GLOBAL,
-        LATEST_FLUSH, //
-    },
+    regs::mcu::IRQ_GLOBAL,
     reset::Reset,
     sched::Scheduler, //
 };
@@ -160,12 +157,5 @@ impl Device {
     /// Turns everything off, for good. User space does not get in any more; interrupts are served.
     pub(crate) fn shutdown(&self) {
         self.power.unplug();
-    }
-
-    /// The number of the last cache flush; 0 (which never counts as flushed) if the GPU is gone.
-    pub(crate) fn flush_id(&self) -> u32 {
-        self.mmio
-            .read(LATEST_FLUSH)
-            .map_or(0, |flush| flush.id().get())
     }
 }

@@ -5,11 +5,6 @@
 //! In Norse myth Magni is the strong son of Thor. The driver has the interface of the C driver
 //! `panthor`, device tree, firmware and user space included, and can take its place.
 
-#![expect(
-    dead_code,
-    reason = "registers and firmware structures are described in full, also what is not used yet"
-)]
-
 use driver::MagniPlatform;
 use kernel::{
     platform,

@@ -19,16 +19,14 @@ use kernel::{
     sync::{
         atomic::{
             ordering,
-            Atomic,
             AtomicFlag, //
         },
         Arc, //
     },
 };
 
-/// Who needs the GPU's power.
+/// Whether the GPU can be powered.
 pub(crate) struct Power {
-    users: Atomic<i32>,
     off: AtomicFlag,
 }
 
@@ -37,7 +35,6 @@ impl Power {
     pub(crate) fn new() -> Result<Arc<Self>> {
         Ok(Arc::new(
             Self {
-                users: Atomic::new(0),
                 off: AtomicFlag::new(false),
             },
             GFP_KERNEL,
@@ -48,15 +45,12 @@ impl Power {
     pub(crate) fn unplug(&self) {
         self.off.store(true, ordering::Release);
     }
-
-    /// How many references there are.
-    pub(crate) fn users(&self) -> i32 {
-        self.users.load(ordering::Relaxed)
-    }
 }
 
 /// Keeps the GPU powered. May be dropped in any context.
-pub(crate) struct PowerRef(Arc<Power>);
+pub(crate) struct PowerRef {
+    _power: Arc<Power>,
+}
 
 impl PowerRef {
     /// Powers the GPU. May sleep.
@@ -68,15 +62,10 @@ impl PowerRef {
         if power.off.load(ordering::Acquire) {
             return Err(ENODEV);
         }
-        power.users.fetch_add(1, ordering::Full);
 
-        Ok(Self(power.clone()))
-    }
-}
-
-impl Drop for PowerRef {
-    fn drop(&mut self) {
-        self.0.users.fetch_sub(1, ordering::Full);
+        Ok(Self {
+            _power: power.clone(),
+        })
     }
 }
 

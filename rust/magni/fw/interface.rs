@@ -167,13 +167,6 @@ pub(crate) struct CsInterface {
 }
 
 impl CsInterface {
-    /// Asks for everything in `bits`, or, for events, accepts them.
-    pub(crate) fn toggle(&self, bits: u32) {
-        let _guard = self.lock.lock();
-        self.input
-            .set_req(toggled(self.input.req(), self.output.ack(), bits));
-    }
-
     /// Sets the request bits in `mask` to those in `value`.
     pub(crate) fn set(&self, mask: u32, value: u32) {
         let _guard = self.lock.lock();

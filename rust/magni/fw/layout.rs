@@ -6,6 +6,11 @@
 //! the firmware. A block's place is checked once, when it is found; from then on accesses to it
 //! cannot fail.
 
+#![expect(
+    dead_code,
+    reason = "the structures are described in full, also what is not used yet"
+)]
+
 use crate::gem::KernelBo;
 use kernel::sync::Arc;
 

@@ -277,16 +277,6 @@ impl Firmware {
         &self.interface.info
     }
 
-    /// How many group slots may be used.
-    pub(crate) fn group_slots(&self) -> usize {
-        self.interface.info.csg_slot_count as usize
-    }
-
-    /// The microcontroller's VM.
-    pub(crate) fn vm(&self) -> &Arc<Vm> {
-        &self.vm
-    }
-
     /// Makes the firmware look at the global interface.
     pub(crate) fn ring_glb_doorbell(&self) {
         self.ring(0);
@@ -337,23 +327,6 @@ impl Firmware {
                 acked
             }
         })
-    }
-
-    /// Waits until the firmware has acknowledged the global requests in `mask`. Sleeps.
-    ///
-    /// # Errors
-    ///
-    /// Those of `mask` that are acknowledged, after `timeout`.
-    pub(crate) fn wait_glb_acks(
-        &self,
-        mask: u32,
-        timeout: Jiffies,
-    ) -> core::result::Result<(), u32> {
-        let glb = self.glb();
-        let missing = || (glb.input.req() ^ glb.output.ack()) & mask;
-
-        self.wait_for(timeout, || missing() == 0)
-            .map_err(|()| mask & !missing())
     }
 
     /// Firmware usually answers at once; sleeping takes longer than that.

@@ -163,11 +163,6 @@ impl Mmu {
         self.coherent
     }
 
-    /// How many address spaces there are beside the microcontroller's.
-    pub(crate) fn user_slots(&self) -> u32 {
-        (self.present & !1).count_ones()
-    }
-
     /// Serves the block's interrupts from now on.
     pub(crate) fn enable_irq(&self) -> Result {
         self.line.clear(IRQ_FAULTS)?;

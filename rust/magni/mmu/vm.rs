@@ -340,11 +340,6 @@ impl ActiveVm {
     pub(crate) fn as_nr(&self) -> u32 {
         self.nr
     }
-
-    /// The VM.
-    pub(crate) fn vm(&self) -> &Arc<Vm> {
-        &self.vm
-    }
 }
 
 impl Drop for ActiveVm {
