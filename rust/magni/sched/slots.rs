@@ -38,7 +38,11 @@ use kernel::{
 };
 
 /// How long the firmware may take to acknowledge something, in milliseconds.
-const ACK_TIMEOUT_MS: u32 = 100;
+///
+/// It takes microseconds. The limit is far from that, so that nobody mistakes a busy machine, a
+/// virtual one above all, for a stuck GPU; and it is waited for only once, see
+/// [`Scheduler::is_stuck`].
+const ACK_TIMEOUT_MS: u32 = 500;
 
 /// A group on the hardware.
 struct Resident {
@@ -265,10 +269,15 @@ impl Scheduler {
         Some(resident.group)
     }
 
+    /// Whether the GPU waits for a reset: there is no point in asking it for anything.
+    pub(super) fn is_stuck(&self) -> bool {
+        self.dev.reset.is_pending()
+    }
+
     /// Takes the groups in `slots_mask`, which are banned, off the hardware for good, and ends
     /// their jobs. Those that the firmware does not let go of stay until the GPU has been reset.
     pub(super) fn terminate(&self, slots: &mut Slots, slots_mask: u32) {
-        if slots_mask == 0 {
+        if slots_mask == 0 || self.is_stuck() {
             return;
         }
         for slot in bits(slots_mask) {

@@ -100,7 +100,7 @@ impl Scheduler {
             }
         }
 
-        if for_slot > 0 && !slots.frozen && self.make_room(&mut slots, for_slot) {
+        if for_slot > 0 && !slots.frozen && !self.is_stuck() && self.make_room(&mut slots, for_slot) {
             let mut again = core::mem::replace(&mut rest, List::new());
             while let Some(item) = again.pop_front() {
                 let group = item.into_arc();
@@ -160,7 +160,7 @@ impl Scheduler {
         if !group.has_jobs() {
             return Next::Done;
         }
-        if slots.frozen {
+        if slots.frozen || self.is_stuck() {
             return Next::Slot;
         }
         if group.is_parked.load(Acquire) && group.parked.load(Acquire) == self.sync_updates() {

@@ -37,11 +37,13 @@ pub(super) fn timed_out(group: &Arc<Group>) {
         return;
     }
 
-    dev_warn!(
-        group.device().dev,
-        "process {}: a job ran for too long; its group is ended\n",
-        group.pid()
-    );
-    group.ban(Fate::TimedOut);
+    if group.can_run() {
+        dev_warn!(
+            group.device().dev,
+            "process {}: a job ran for too long; its group is ended\n",
+            group.pid()
+        );
+        group.ban(Fate::TimedOut);
+    }
     group.scheduler().end_now(group);
 }
