@@ -100,7 +100,8 @@ impl Scheduler {
             }
         }
 
-        if for_slot > 0 && !slots.frozen && !self.is_stuck() && self.make_room(&mut slots, for_slot) {
+        if for_slot > 0 && !slots.frozen && !self.is_stuck() && self.make_room(&mut slots, for_slot)
+        {
             let mut again = core::mem::replace(&mut rest, List::new());
             while let Some(item) = again.pop_front() {
                 let group = item.into_arc();
