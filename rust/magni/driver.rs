@@ -14,7 +14,10 @@ use crate::{
         JobIrq,
         McuEvents, //
     },
-    gem::Bo,
+    gem::{
+        prepare_cpu_mapping,
+        Bo, //
+    },
     gpu::{
         info::GpuInfo,
         Gpu,
@@ -326,8 +329,12 @@ impl DriverTable for MagniDrm {
         &TABLE
     }
 
-    fn may_export(object: &Bo) -> bool {
-        !object.is_exclusive()
+    fn prepare_export(drm: &DrmDevice<Registered>, object: &Bo) -> Result {
+        if object.is_exclusive() {
+            return Err(EINVAL);
+        }
+
+        prepare_cpu_mapping(drm.into(), object)
     }
 
     fn io_base(file: &DrmFile) -> u64 {

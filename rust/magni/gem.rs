@@ -136,6 +136,19 @@ pub(crate) fn new_bo(
     )
 }
 
+/// To be called before user space can map `bo`.
+///
+/// The kernel zeroes pages through the CPU's caches. If the buffer is mapped write-combined, what
+/// is still in a cache would some day overwrite what was written past it: mapping the pages for the
+/// device writes the caches back, and has to come first.
+pub(crate) fn prepare_cpu_mapping(cx: BoundDevice<'_>, bo: &Bo) -> Result {
+    if !bo.is_cached() {
+        bo.sg_table(cx.dev)?;
+    }
+
+    Ok(())
+}
+
 /// The CPU's view of a kernel buffer.
 ///
 /// Accesses are single and never torn, as other agents (the GPU, the firmware) use the memory at
@@ -248,6 +261,7 @@ impl KernelBo {
             Va::Fixed(va) => vm.take_va_at(va, size)?,
         };
 
+        // This maps the pages for the device; only then the CPU may write (`prepare_cpu_mapping`).
         vm.map(cx, &bo, 0, size, va, flags)
             .inspect_err(|_| vm.give_va(va))?;
 

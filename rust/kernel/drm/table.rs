@@ -58,8 +58,10 @@ pub trait DriverTable:
     /// Where the table lives.
     fn storage() -> &'static Storage;
 
-    /// Whether `object` may be shared with other devices.
-    fn may_export(object: &Self::Object) -> bool;
+    /// Prepares `object` for being shared with other devices; an error refuses it.
+    fn prepare_export(dev: &drm::Device<Self, drm::Registered>, object: &Self::Object) -> Result
+    where
+        Self: Sized;
 
     /// The first `mmap` offset, in bytes, that means a register page for this `file`.
     fn io_base(file: &drm::File<Self::File>) -> u64;
@@ -167,17 +169,25 @@ unsafe extern "C" fn prime_handle_to_fd<T: DriverTable>(
     flags: u32,
     prime_fd: *mut c_int,
 ) -> c_int {
-    // SAFETY: `file` is an open file of a device of `T`.
-    let opened = unsafe { drm::File::<T::File>::from_raw(file) };
+    // SAFETY: `file` is an open file of the registered device `dev` of `T`.
+    let (device, opened) = unsafe {
+        (
+            drm::Device::<T, drm::Ioctl>::from_raw(dev),
+            drm::File::<T::File>::from_raw(file),
+        )
+    };
 
-    match T::Object::lookup_handle(opened, handle) {
-        // SAFETY: The arguments are those of this function.
-        Ok(object) if T::may_export(&object) => unsafe {
-            bindings::drm_gem_prime_handle_to_fd(dev, file, handle, flags, prime_fd)
-        },
-        Ok(_) => EINVAL.to_errno(),
-        Err(error) => error.to_errno(),
+    let Some(device) = device.registration_guard() else {
+        return ENODEV.to_errno();
+    };
+    let prepared = T::Object::lookup_handle(opened, handle)
+        .and_then(|object| T::prepare_export(&device, &object));
+    if let Err(error) = prepared {
+        return error.to_errno();
     }
+
+    // SAFETY: The arguments are those of this function.
+    unsafe { bindings::drm_gem_prime_handle_to_fd(dev, file, handle, flags, prime_fd) }
 }
 
 /// # Safety

@@ -75,7 +75,7 @@ pub(crate) fn create(
 
 /// `BO_MMAP_OFFSET`.
 pub(crate) fn mmap_offset(
-    _drm: &DrmDevice<Registered>,
+    drm: &DrmDevice<Registered>,
     _sched: &Arc<Scheduler>,
     args: &mut uapi::drm_panthor_bo_mmap_offset,
     file: &DrmFile,
@@ -87,6 +87,7 @@ pub(crate) fn mmap_offset(
     if bo.flags() & NO_MMAP != 0 {
         return Err(EPERM);
     }
+    gem::prepare_cpu_mapping(drm.into(), &bo)?;
     args.offset = bo.create_mmap_offset()?;
 
     Ok(0)
