@@ -2,13 +2,10 @@
 
 //! Clock sources.
 
-extern "C" {
-    #[link_name = "rust_helper_arch_timer_rate"]
-    fn rate() -> u32;
-}
+use crate::bindings;
 
 /// The frequency of Arm's system counter in Hz, or 0 where there is none.
 pub fn arch_timer_rate() -> u32 {
     // SAFETY: Always safe to call.
-    unsafe { rate() }
+    unsafe { bindings::arch_timer_rate() }
 }

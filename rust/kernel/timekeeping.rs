@@ -7,17 +7,6 @@
 use crate::bindings;
 use core::mem::MaybeUninit;
 
-mod helpers {
-    use crate::bindings;
-
-    extern "C" {
-        #[link_name = "rust_helper_timens_add_monotonic"]
-        pub(super) fn timens_add_monotonic(time: *mut bindings::timespec64);
-        #[link_name = "rust_helper_local_clock"]
-        pub(super) fn local_clock() -> u64;
-    }
-}
-
 /// A clock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Clock {
@@ -51,7 +40,7 @@ impl Timespec {
     /// The same point in time as the current task's time namespace counts it.
     pub fn in_time_namespace(mut self) -> Self {
         // SAFETY: The time is valid; the current task has a time namespace.
-        unsafe { helpers::timens_add_monotonic(&mut self.0) };
+        unsafe { bindings::timens_add_monotonic(&mut self.0) };
 
         self
     }
@@ -70,7 +59,7 @@ impl Timespec {
 /// A fast clock in nanoseconds, good for differences on one CPU.
 pub fn local_clock() -> u64 {
     // SAFETY: Always safe to call.
-    unsafe { helpers::local_clock() }
+    unsafe { bindings::local_clock() }
 }
 
 /// Runs `f` without interrupts, and so without preemption.

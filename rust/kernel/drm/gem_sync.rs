@@ -19,23 +19,6 @@ use crate::{
 };
 use core::ops::Range;
 
-extern "C" {
-    #[link_name = "rust_helper_dma_sync_single_for_device"]
-    fn dma_sync_single_for_device(
-        dev: *mut c_void,
-        addr: bindings::dma_addr_t,
-        size: usize,
-        direction: bindings::dma_data_direction,
-    );
-    #[link_name = "rust_helper_dma_sync_single_for_cpu"]
-    fn dma_sync_single_for_cpu(
-        dev: *mut c_void,
-        addr: bindings::dma_addr_t,
-        size: usize,
-        direction: bindings::dma_data_direction,
-    );
-}
-
 /// Writes what the CPU's caches hold of `range` of `object` back to memory, and with `invalidate`
 /// has the CPU read it anew afterwards. `range` is in bytes.
 ///
@@ -54,7 +37,7 @@ pub fn sync_range<T: DriverObject>(
     }
 
     // `Device` is a transparent wrapper of a `struct device`.
-    let raw: *mut c_void = core::ptr::from_ref(dev).cast_mut().cast();
+    let raw: *mut bindings::device = core::ptr::from_ref(dev).cast_mut().cast();
     let mut start = 0;
 
     for entry in object.sg_table(dev)?.iter() {
@@ -68,14 +51,14 @@ pub fn sync_range<T: DriverObject>(
             // SAFETY: The table is mapped for `dev` in both directions, and the part is inside of
             // one of its entries. Lines are written back before they are dropped.
             unsafe {
-                dma_sync_single_for_device(
+                bindings::dma_sync_single_for_device(
                     raw,
                     address,
                     len,
                     bindings::dma_data_direction::DMA_TO_DEVICE,
                 );
                 if invalidate {
-                    dma_sync_single_for_cpu(
+                    bindings::dma_sync_single_for_cpu(
                         raw,
                         address,
                         len,

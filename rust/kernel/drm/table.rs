@@ -262,11 +262,6 @@ impl<T: DriverTable> VmOps<T> {
     };
 }
 
-extern "C" {
-    #[link_name = "rust_helper_pgprot_noncached"]
-    fn pgprot_noncached(prot: bindings::pgprot_t) -> bindings::pgprot_t;
-}
-
 /// # Safety
 ///
 /// Called as the fault handler of a VMA that [`mmap`] set up.
@@ -296,7 +291,7 @@ unsafe extern "C" fn fault<T: DriverTable>(vmf: *mut bindings::vm_fault) -> bind
             vma,
             address,
             (page >> PAGE_SHIFT) as usize,
-            pgprot_noncached((*vma).vm_page_prot),
+            bindings::pgprot_noncached((*vma).vm_page_prot),
         )
     }
 }
