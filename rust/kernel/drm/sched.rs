@@ -42,6 +42,8 @@
 
 mod job;
 mod queue;
+#[cfg(CONFIG_KUNIT = "y")]
+mod tests;
 
 pub use self::job::{
     ArmedJob,

@@ -12,10 +12,13 @@ use super::{
 };
 use crate::{
     impl_has_work,
-    new_work,
     prelude::*, //
 };
 use core::ops::Deref;
+
+// lockdep knows a class by the address of its name. A literal in a generic function may have one
+// for each instance; a static has one.
+static NAME: &CStr = c"Deferred";
 
 #[pin_data]
 struct Inner<T> {
@@ -58,7 +61,7 @@ impl<T: Send + 'static> Deferred<T> {
         let cleanup = queue.hold()?;
         let inner = KBox::pin_init(
             pin_init!(Inner {
-                work <- new_work!("Deferred"),
+                work <- Work::new(NAME, crate::static_lock_class!()),
                 value,
                 cleanup,
             }),

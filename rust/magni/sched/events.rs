@@ -121,6 +121,14 @@ impl Scheduler {
         kick
     }
 
+    /// Sync objects were given their last value by the kernel: groups may have waited for them.
+    pub(super) fn syncs_killed(self: &Arc<Self>) {
+        self.sync_updates.fetch_add(1, Full);
+        if self.someone_waits.load(Acquire) {
+            self.kick();
+        }
+    }
+
     /// A sync object was updated: jobs of `group` may have completed, and somebody may have waited
     /// for it.
     fn sync_update(&self, group: &Group) -> bool {

@@ -299,6 +299,8 @@ impl Inner {
                 ECANCELED
             });
         }
+        // Groups that waited for this one's sync objects wait no longer.
+        self.sched.syncs_killed();
     }
 
     /// Whether a queue holds jobs that have not completed.

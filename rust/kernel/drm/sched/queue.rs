@@ -17,7 +17,6 @@ use crate::{
             ARef,
             AlwaysRefCounted, //
         },
-        new_mutex,
         Arc,
         Mutex,
         Refcount, //
@@ -32,6 +31,11 @@ use core::{
     marker::PhantomData,
     ptr::NonNull, //
 };
+
+// lockdep knows a class by the address of its name. A literal in a generic function may have one
+// for each instance; a static has one.
+static RELEASE_NAME: &CStr = c"drm::sched::JobQueue::release";
+static PAUSES_NAME: &CStr = c"drm::sched::JobQueue::pauses";
 
 /// What a [`JobQueue`] is made of.
 pub struct Config<'a> {
@@ -147,12 +151,12 @@ impl<T: Operations> JobQueue<T> {
                             &raw mut (*slot).work,
                             Some(Self::release_callback),
                             false,
-                            c"drm::sched::JobQueue::release".as_char_ptr(),
+                            RELEASE_NAME.as_char_ptr(),
                             crate::static_lock_class!().as_ptr(),
                         )
                     }
                 }),
-                pauses <- new_mutex!(0, "drm::sched::JobQueue::pauses"),
+                pauses <- Mutex::new(0, PAUSES_NAME, crate::static_lock_class!()),
                 refcount: Refcount::new(1),
                 _name: config.name,
                 _dev: config.dev.into(),
