@@ -108,6 +108,10 @@ impl Storage {
 }
 
 /// Replaces `dev`'s driver table.
+///
+/// # Errors
+///
+/// `EPROBE_DEFER` if another device is doing so for the first time.
 pub fn install<T: DriverTable>(dev: &drm::UnregisteredDevice<T>) -> Result {
     let dev: &drm::Device<T> = dev;
     // `Device` is `repr(C)` with its `struct drm_device` first.
@@ -125,13 +129,13 @@ pub fn install<T: DriverTable>(dev: &drm::UnregisteredDevice<T>) -> Result {
         driver.gem_prime_import_sg_table = None;
         driver.dumb_create = None;
         driver.prime_handle_to_fd = Some(prime_handle_to_fd::<T>);
-        driver.fops = &storage.fops.as_ref().ok_or(EAGAIN)?.0;
+        driver.fops = &storage.fops.as_ref().ok_or(EPROBE_DEFER)?.0;
         storage.driver.populate(Table(driver));
     }
 
-    // Two devices may probe at once: who comes second to `populate` waits for nobody, so that it
-    // may have to try its probe again.
-    let table = storage.driver.as_ref().ok_or(EAGAIN)?;
+    // Two devices may probe at once: who comes second to `populate` waits for nobody, so that its
+    // probe may have to be tried again.
+    let table = storage.driver.as_ref().ok_or(EPROBE_DEFER)?;
 
     // SAFETY: The device is not registered yet, so that nobody else uses the field. The new table
     // lives as long as the module.
