@@ -13,7 +13,7 @@
 //! | lock | protects | may be held while |
 //! | --- | --- | --- |
 //! | `slots` | who is on the hardware | waiting for the firmware, with a limit |
-//! | `table` | the same, for events; and the events themselves | nothing else |
+//! | `table` | the same, for events; and the events themselves | a ring's lock |
 //! | `waiting` | who wants to be on the hardware | nothing else |
 //! | a ring's | its jobs and its clock | nothing else |
 //!

@@ -36,15 +36,6 @@ use kernel::{
 /// Exception type of a stream's error that only a reset of the GPU mends.
 const CS_UNRECOVERABLE: u32 = 0x41;
 
-/// What a slot had to report.
-#[derive(Default)]
-struct Report {
-    /// Streams that have something to say about themselves, a bit each.
-    streams: u32,
-    /// The group's own events.
-    events: u32,
-}
-
 impl Scheduler {
     /// The group slots in `slots`, a bit each, have something to report.
     pub(crate) fn firmware_events(self: &Arc<Self>, slots: u32) {
@@ -69,31 +60,32 @@ impl Scheduler {
             return false;
         };
 
-        let (group, report) = {
-            // Keeps two from serving the same event.
+        let mut kick = false;
+        let mut answered = 0;
+        let (group, events) = {
+            // Keeps two from serving the same event, and the slot from being given to another
+            // group before this one's events are served.
             let table = self.table.lock();
-            let streams = csg.output.cs_irq_req();
+            let group = table.0.get(slot).cloned().flatten();
+
+            let raised = csg.output.cs_irq_req();
+            let streams = raised ^ csg.input.cs_irq_ack();
             let ack = csg.output.ack();
-            let report = Report {
-                streams: streams ^ csg.input.cs_irq_ack(),
-                events: (csg.input.req() ^ ack) & csg::EVENTS,
-            };
-            if report.streams == 0 && report.events == 0 {
+            let events = (csg.input.req() ^ ack) & csg::EVENTS;
+            if streams == 0 && events == 0 {
                 return false;
             }
             // Before the streams are looked at, so that what comes meanwhile is reported again.
-            csg.input.set_cs_irq_ack(streams);
-            csg.set(report.events, ack);
-            (table.0.get(slot).cloned().flatten(), report)
-        };
+            csg.input.set_cs_irq_ack(raised);
+            csg.set(events, ack);
 
-        let mut kick = false;
-        let mut answered = 0;
-        for stream in bits(report.streams) {
-            let (kick_now, answer) = self.stream_events(slot, stream, group.as_ref());
-            kick |= kick_now;
-            answered |= u32::from(answer) << stream;
-        }
+            for stream in bits(streams) {
+                let (kick_now, answer) = self.stream_events(slot, stream, group.as_ref());
+                kick |= kick_now;
+                answered |= u32::from(answer) << stream;
+            }
+            (group, events)
+        };
         if answered != 0 {
             csg.toggle_doorbells(answered);
         }
@@ -102,7 +94,7 @@ impl Scheduler {
         let Some(group) = group else {
             return kick;
         };
-        if report.events & csg::PROGRESS_TIMER_EVENT != 0 {
+        if events & csg::PROGRESS_TIMER_EVENT != 0 {
             dev_warn!(
                 self.dev.dev,
                 "process {}: nothing moves; its group is ended\n",
@@ -111,10 +103,10 @@ impl Scheduler {
             group.ban(Fate::TimedOut);
             kick = true;
         }
-        if report.events & csg::SYNC_UPDATE != 0 {
+        if events & csg::SYNC_UPDATE != 0 {
             kick |= self.sync_update(&group);
         }
-        if report.events & csg::IDLE != 0 {
+        if events & csg::IDLE != 0 {
             // Somebody may want its slot.
             kick |= self.someone_waits.load(Acquire);
         }
@@ -148,7 +140,7 @@ impl Scheduler {
         kick | self.someone_waits.load(Acquire)
     }
 
-    /// Serves what stream `index` of slot `slot` reports.
+    /// Serves what stream `index` of slot `slot` reports; under the lock of the table.
     ///
     /// Returns whether the scheduler should look, and whether the stream is owed a doorbell.
     fn stream_events(&self, slot: usize, index: usize, group: Option<&Arc<Group>>) -> (bool, bool) {
