@@ -38,7 +38,10 @@ use crate::{
         gpu::COHERENCY_FEATURES,
         mcu::LATEST_FLUSH_PAGE, //
     },
-    reset::Reset,
+    reset::{
+        Reset,
+        Worker, //
+    },
     sched::Scheduler, //
 };
 use kernel::{
@@ -134,6 +137,7 @@ struct Irqs<'bound> {
 struct Shutdown {
     gpu: Arc<Gpu>,
     mmu: Arc<Mmu>,
+    reset: Arc<Reset>,
     fw: Option<Arc<Firmware>>,
     device: Option<Arc<Device>>,
     sched: Option<Arc<Scheduler>>,
@@ -141,6 +145,7 @@ struct Shutdown {
 
 impl Drop for Shutdown {
     fn drop(&mut self) {
+        self.reset.disconnect();
         if let Some(device) = self.device.take() {
             device.shutdown();
         }
@@ -282,6 +287,7 @@ impl platform::Driver for MagniPlatform {
         let mut shutdown = Shutdown {
             gpu: gpu.clone(),
             mmu: mmu.clone(),
+            reset: reset.clone(),
             fw: None,
             device: None,
             sched: None,
@@ -304,6 +310,8 @@ impl platform::Driver for MagniPlatform {
         shutdown.device = Some(device.clone());
         let sched = Scheduler::new(&device)?;
         shutdown.sched = Some(sched.clone());
+        let worker = Worker::new(dev, &device.mmu, &device.fw, &sched)?;
+        device.reset.connect(worker);
         upcall.connect(&sched);
 
         // SAFETY: The registration is kept in `BoundData`, which is dropped when the device is

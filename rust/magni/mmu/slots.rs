@@ -74,6 +74,8 @@ struct Seat {
 struct Slots {
     seats: [Option<Seat>; MAX_AS],
     clock: u64,
+    /// Nothing is made active any more.
+    gone: bool,
 }
 
 /// All address spaces.
@@ -133,6 +135,7 @@ impl Mmu {
                 slots <- new_mutex!(Slots {
                     seats: [const { None }; MAX_AS],
                     clock: 0,
+                    gone: false,
                 }),
                 present,
                 va_bits,
@@ -172,6 +175,7 @@ impl Mmu {
     /// Takes every VM out of its address space; the GPU is idle, or does not matter any more.
     pub(crate) fn unplug(&self) {
         let mut slots = self.slots.lock();
+        slots.gone = true;
 
         for (nr, place) in slots.seats.iter_mut().enumerate() {
             if let Some(seat) = place {
@@ -185,9 +189,30 @@ impl Mmu {
         let _ = self.line.disable(!0);
     }
 
+    /// Resets the GPU, which takes every VM out of its address space, for good.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Gpu::soft_reset`]; then the VMs stay where they were.
+    pub(crate) fn reset(&self) -> Result {
+        // Nobody changes an address space meanwhile.
+        let mut slots = self.slots.lock();
+
+        slots.gone = true;
+        self.gpu.soft_reset()?;
+        let seats = core::mem::replace(&mut slots.seats, [const { None }; MAX_AS]);
+        drop(slots);
+        drop(seats);
+
+        self.line.disable(!0)
+    }
+
     /// Makes `space` active, in the microcontroller's address space if `mcu`; returns which.
     pub(super) fn activate(&self, space: &Arc<AddressSpace>, mcu: bool) -> Result<u32> {
         let mut slots = self.slots.lock();
+        if slots.gone {
+            return Err(ENODEV);
+        }
 
         let nr = match slots.find(space) {
             Some(nr) => nr,

@@ -101,7 +101,7 @@ pub(crate) fn create(
     let resources = match call {
         Some(_) => Some(Resources {
             fence: FenceAlloc::new(GFP_KERNEL)?,
-            power: group.device().power_get()?,
+            power: group.device().power_get_for_job()?,
         }),
         None => None,
     };

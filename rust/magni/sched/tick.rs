@@ -215,6 +215,12 @@ impl Scheduler {
         self.kick();
     }
 
+    /// Nobody is put on the hardware, or looked after there, from now on. The hardware does not
+    /// work any more.
+    pub(crate) fn freeze(&self) {
+        self.slots.lock().frozen = true;
+    }
+
     /// Ends everything that is on the hardware: the device is about to go. The firmware still
     /// works.
     pub(crate) fn pre_unplug(&self) {
