@@ -25,18 +25,24 @@ must_unbind() {
     return 0
 }
 
-# used: memory in use that no cache can give back, in KiB. Free pages on the processors' own
-# lists count as free.
-used() {
+# used_once: memory that the kernel uses and that no cache can give back, in KiB. Free pages on the
+# processors' own lists count as free.
+used_once() {
     local cache
     sync
     echo 3 >/proc/sys/vm/drop_caches
     for cache in /sys/kernel/slab/*/shrink; do echo 1 >"$cache" 2>/dev/null; done
     awk '
-        /^(MemTotal|MemFree|Buffers|Cached|SReclaimable):/ { kib[$1] = $2 }
-        $1 == "count:" { listed += $2 }
-        END { print kib["MemTotal:"] - kib["MemFree:"] - 4 * listed - kib["Buffers:"] - kib["Cached:"] - kib["SReclaimable:"] }
+        $1 == "MemTotal:" { used += $2 }
+        /^(MemFree|Buffers|Cached|SReclaimable|AnonPages|PageTables):/ { used -= $2 }
+        $1 == "count:" { used -= 4 * $2 }
+        END { print used }
     ' /proc/meminfo /proc/zoneinfo
+}
+
+# used: the median of nine such looks; single ones differ by up to 400 KiB on an idle system.
+used() {
+    repeat 9 used_once | sort -n | sed -n 5p
 }
 
 # repeat ROUNDS COMMAND: run COMMAND so often.
@@ -46,23 +52,18 @@ repeat() {
     for i in $(seq "$rounds"); do "$@"; done
 }
 
-# no_leak ROUNDS BYTES COMMAND: run COMMAND so often, in five batches. Pools grow and shrink now
-# and then, a leak grows in each batch: in the median one, less than BYTES per round are left in use.
+# no_leak ROUNDS BYTES COMMAND: run COMMAND so often; less than BYTES per round are left in use.
 no_leak() {
-    local size=$(($1 / 5)) limit=$2 batch before after median
+    local rounds=$1 limit=$2 before after left
     shift 2
-    repeat 5 "$@"
+    # The first rounds fill pools that are kept.
+    repeat 20 "$@"
     before=$(used)
-    : >/tmp/batches
-    for batch in 1 2 3 4 5; do
-        repeat "$size" "$@"
-        after=$(used)
-        echo $(((after - before) * 1024 / size)) >>/tmp/batches
-        before=$after
-    done
-    echo "left in use, in bytes per round of five batches of $size:" $(cat /tmp/batches)
-    median=$(sort -n /tmp/batches | sed -n 3p)
-    [ "$median" -lt "$limit" ] || fail "each round leaves about $median bytes in use; the limit is $limit"
+    repeat "$rounds" "$@"
+    after=$(used)
+    left=$(((after - before) * 1024 / rounds))
+    echo "in use before $before KiB, after $rounds rounds $after KiB: $left bytes per round"
+    [ "$left" -lt "$limit" ] || fail "each round leaves about $left bytes in use; the limit is $limit"
 }
 
 load_unload_once() {
