@@ -61,6 +61,8 @@ pub(crate) struct GlbInterface {
     pub(crate) input: GlbInput,
     /// Written by the firmware.
     pub(crate) output: GlbOutput,
+    // The firmware may change it; only what was checked counts.
+    version: u32,
     #[pin]
     lock: SpinLock<()>,
 }
@@ -91,7 +93,7 @@ impl GlbInterface {
 
     /// Whether the microcontroller's state is part of the request.
     pub(crate) fn has_state(&self) -> bool {
-        self.control.version() >= version(4, 1, 0)
+        self.version >= version(4, 1, 0)
     }
 }
 
@@ -104,6 +106,10 @@ pub(crate) struct CsgInterface {
     pub(crate) input: CsgInput,
     /// Written by the firmware.
     pub(crate) output: CsgOutput,
+    /// Size of a group's suspend buffer, in bytes.
+    pub(crate) suspend_size: u32,
+    /// Size of a group's suspend buffer for protected mode, in bytes.
+    pub(crate) protm_suspend_size: u32,
     streams: KVec<Pin<KBox<CsInterface>>>,
     wide_endpoints: bool,
     #[pin]
@@ -225,7 +231,8 @@ impl Finder<'_> {
 
     fn glb(&self) -> Result<Pin<KBox<GlbInterface>>> {
         let control = self.control("global", GlbControl::at(self.memory, 0))?;
-        if control.version() == 0 {
+        let version = control.version();
+        if version == 0 {
             return self.refuse("the firmware did not come up, its version is", 0);
         }
         let input = self.at_va("global input block", control.input_va(), GlbInput::at)?;
@@ -236,6 +243,7 @@ impl Finder<'_> {
                 control,
                 input,
                 output,
+                version,
                 lock <- new_spinlock!(()),
             }),
             GFP_KERNEL,
@@ -259,8 +267,8 @@ impl Finder<'_> {
             );
         }
         let suspend_size = control.suspend_size();
-        if !(1..=MAX_SUSPEND_SIZE).contains(&suspend_size)
-            || control.protm_suspend_size() > MAX_SUSPEND_SIZE
+        let protm_suspend_size = control.protm_suspend_size();
+        if !(1..=MAX_SUSPEND_SIZE).contains(&suspend_size) || protm_suspend_size > MAX_SUSPEND_SIZE
         {
             return self.refuse("impossible size of a suspend buffer", suspend_size);
         }
@@ -276,6 +284,8 @@ impl Finder<'_> {
                 control,
                 input,
                 output,
+                suspend_size,
+                protm_suspend_size,
                 streams,
                 wide_endpoints: version >= self::version(4, 0, 0),
                 lock <- new_spinlock!(()),
@@ -305,8 +315,8 @@ fn same_group(a: &CsgInterface, b: &CsgInterface) -> Result<bool> {
     let (x, y) = (&a.control, &b.control);
 
     if x.features() != y.features()
-        || x.suspend_size() != y.suspend_size()
-        || x.protm_suspend_size() != y.protm_suspend_size()
+        || a.suspend_size != b.suspend_size
+        || a.protm_suspend_size != b.protm_suspend_size
         || a.streams.len() != b.streams.len()
     {
         return Ok(false);
@@ -325,7 +335,7 @@ impl Interface {
     pub(super) fn find(dev: &Device, memory: &Arc<KernelBo>) -> Result<Self> {
         let finder = Finder { dev, memory };
         let glb = finder.glb()?;
-        let version = glb.control.version();
+        let version = glb.version;
 
         let count = glb.control.group_num();
         if !GROUPS.contains(&count) {
@@ -371,7 +381,7 @@ impl Interface {
 
     /// Writes what the firmware offers to the log.
     pub(super) fn log(&self, dev: &Device) {
-        let version = self.glb.control.version();
+        let version = self.glb.version;
 
         dev_info!(
             dev,

@@ -22,11 +22,12 @@ pub(crate) struct Window {
 }
 
 impl Window {
-    /// The block of `size` bytes at `offset` bytes, if it is inside of `memory` and aligned.
-    fn new(memory: &Arc<KernelBo>, offset: u64, size: usize) -> Option<Self> {
+    /// The block of `size` bytes at `offset` bytes, if it is inside of `memory` and a multiple of
+    /// `align`.
+    fn new(memory: &Arc<KernelBo>, offset: u64, size: usize, align: usize) -> Option<Self> {
         let end = offset.checked_add(size as u64)?;
 
-        (offset % 8 == 0 && end <= memory.size()).then(|| Self {
+        (offset % align as u64 == 0 && end <= memory.size()).then(|| Self {
             memory: memory.clone(),
             offset: offset as usize,
         })
@@ -50,6 +51,20 @@ impl Window {
     }
 }
 
+/// The alignment of a block with fields of these sizes.
+const fn alignment(sizes: &[usize]) -> usize {
+    let mut align = 1;
+    let mut index = 0;
+    while index < sizes.len() {
+        if sizes[index] > align {
+            align = sizes[index];
+        }
+        index += 1;
+    }
+
+    align
+}
+
 macro_rules! block {
     (
         $(#[$meta:meta])* $name:ident ($size:literal) {
@@ -63,10 +78,12 @@ macro_rules! block {
         impl $name {
             /// Size of the block, in bytes.
             pub(crate) const SIZE: usize = $size;
+            /// What its place is a multiple of, in bytes.
+            const ALIGN: usize = alignment(&[$( ::core::mem::size_of::<$ty>() ),*]);
 
             /// The block at `offset` bytes of `memory`, if it fits and is aligned.
             pub(crate) fn at(memory: &Arc<KernelBo>, offset: u64) -> Option<Self> {
-                Window::new(memory, offset, Self::SIZE).map(Self)
+                Window::new(memory, offset, Self::SIZE, Self::ALIGN).map(Self)
             }
 
             $( block!(@field $(#[$doc])* $field $ty $offset $($set)?); )*

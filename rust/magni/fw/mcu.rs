@@ -57,6 +57,10 @@ use kernel::{
     sizes::SZ_8K,
     sync::{
         aref::ARef,
+        barrier::{
+            dma_mb,
+            Read, //
+        },
         Arc,
         Mutex, //
     },
@@ -226,19 +230,15 @@ impl Firmware {
             .set_progress_timer((PROGRESS_TIMEOUT_CYCLES >> 10) as u32);
         glb.input.set_idle_timer(self.timer(IDLE_US));
 
-        let mut irqs = glb::CFG_ALLOC_EN
-            | glb::PING
-            | glb::CFG_PROGRESS_TIMER
-            | glb::CFG_POWEROFF_TIMER
-            | glb::IDLE_EN
-            | glb::IDLE;
+        let mut irqs =
+            glb::CFG_ALLOC_EN | glb::PING | glb::CFG_PROGRESS_TIMER | glb::CFG_POWEROFF_TIMER;
         if glb.has_state() {
             irqs |= glb::STATE_MASK;
         }
         glb.input.set_ack_irq_mask(irqs);
 
-        let enable = glb::IDLE_EN | glb::COUNTER_EN;
-        glb.set(enable, enable);
+        // That everything is idle is of no interest as long as the GPU stays powered.
+        glb.set(glb::IDLE_EN | glb::COUNTER_EN, glb::COUNTER_EN);
         glb.toggle(glb::CFG_ALLOC_EN | glb::CFG_POWEROFF_TIMER | glb::CFG_PROGRESS_TIMER);
         self.ring_glb_doorbell();
     }
@@ -339,6 +339,8 @@ impl Firmware {
             read_poll_timeout_atomic(|| Ok(condition()), |met| *met, Delta::from_micros(1), 10);
 
         if spun.is_ok() || self.events.wait(timeout, condition) {
+            // What the firmware wrote before it acknowledged is read after it has.
+            dma_mb(Read);
             Ok(())
         } else {
             Err(())
@@ -358,14 +360,14 @@ impl Firmware {
 
     /// A suspend buffer for a group.
     pub(crate) fn alloc_suspend_buffer(&self, cx: BoundDevice<'_>) -> Result<KernelBo> {
-        let size = self.csg(0)?.control.suspend_size();
+        let size = self.csg(0)?.suspend_size;
 
         KernelBo::new(cx, &self.vm, size.into(), MapFlags::NOEXEC, Va::Auto)
     }
 
     /// A protected-mode suspend buffer for a group.
     pub(crate) fn alloc_protm_suspend_buffer(&self, cx: BoundDevice<'_>) -> Result<KernelBo> {
-        let size = self.csg(0)?.control.protm_suspend_size();
+        let size = self.csg(0)?.protm_suspend_size;
 
         KernelBo::new(cx, &self.vm, size.into(), MapFlags::NOEXEC, Va::Auto)
     }
