@@ -117,14 +117,18 @@ impl Gpu {
         self.line.clear(irq::RESET_COMPLETED)
     }
 
-    /// Has addresses spread over the L2's slices by `hash`, from when it is powered on.
+    /// Has addresses spread over the L2's slices by `hash`, from when it is powered on. A GPU that
+    /// cannot do so works all the same.
     pub(crate) fn set_asn_hash(&self, info: &info::GpuInfo, hash: Option<[u32; 3]>) -> Result {
         let Some(hash) = hash else {
             return Ok(());
         };
         if info.id().arch_major().get() < 11 {
-            dev_err!(self.dev, "this GPU has no hash for its L2 slices\n");
-            return Err(EINVAL);
+            dev_err!(
+                self.dev,
+                "this GPU cannot be given a hash for its L2 slices; it goes on without\n"
+            );
+            return Ok(());
         }
 
         for (index, word) in hash.into_iter().enumerate() {
@@ -180,7 +184,12 @@ impl Gpu {
     pub(crate) fn flush_caches(&self) -> Result {
         let _one_at_a_time = self.flush.lock();
 
-        *self.flushing.lock() = true;
+        {
+            let mut flushing = self.flushing.lock();
+            // One that came too late must not be taken for this one's.
+            self.line.clear(irq::CLEAN_CACHES_COMPLETED)?;
+            *flushing = true;
+        }
         self.mmio
             .write(GPU_COMMAND, GPU_COMMAND::from(Command::FlushCaches))?;
 
@@ -193,6 +202,7 @@ impl Gpu {
             });
 
         if !done {
+            *self.flushing.lock() = false;
             dev_err!(
                 self.dev,
                 "a cache flush is not done after {FLUSH_TIMEOUT_MS} ms\n"
