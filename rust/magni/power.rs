@@ -14,6 +14,7 @@ use kernel::{
         Bound,
         Device, //
     },
+    fmt,
     prelude::*,
     regulator,
     sync::{
@@ -83,7 +84,7 @@ impl Supplies {
         for name in [c"mali", c"sram"] {
             match regulator::devm_enable_optional(dev, name) {
                 Err(error) if error != ENODEV => {
-                    dev_err!(dev, "cannot enable regulator {name:?}: {error:?}\n");
+                    report(dev, error, fmt!("cannot enable regulator {name:?}"));
                     return Err(error);
                 }
                 _ => {}
@@ -91,12 +92,11 @@ impl Supplies {
         }
 
         let core = Clk::get(dev, None).inspect_err(|error| {
-            if *error != EPROBE_DEFER {
-                dev_err!(
-                    dev,
-                    "device tree: the GPU's first clock (\"core\") is missing: {error:?}\n"
-                );
-            }
+            report(
+                dev,
+                *error,
+                fmt!("device tree: the GPU's first clock (\"core\") is missing"),
+            );
         })?;
 
         Ok(Self {
@@ -109,6 +109,13 @@ impl Supplies {
     /// The core clock's rate in Hz, 0 if it is not known.
     pub(crate) fn core_rate(&self) -> u64 {
         self.core.0.rate().as_hz() as u64
+    }
+}
+
+/// Says what went wrong, unless it will be tried again: that happens at every boot.
+fn report(dev: &Device, error: Error, what: fmt::Arguments<'_>) {
+    if error != EPROBE_DEFER {
+        dev_err!(dev, "{what}: {error:?}\n");
     }
 }
 
@@ -134,7 +141,7 @@ struct EnabledOptionalClk(OptionalClk);
 impl EnabledOptionalClk {
     fn new(dev: &Device<Bound>, name: &CStr) -> Result<Self> {
         let clk = OptionalClk::get(dev, Some(name))
-            .inspect_err(|error| dev_err!(dev, "cannot get clock {name:?}: {error:?}\n"))?;
+            .inspect_err(|error| report(dev, *error, fmt!("cannot get clock {name:?}")))?;
         clk.prepare_enable()
             .inspect_err(|error| dev_err!(dev, "cannot enable clock {name:?}: {error:?}\n"))?;
 
