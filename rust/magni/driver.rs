@@ -195,10 +195,12 @@ impl<'bound> Irqs<'bound> {
         mmu: &Arc<Mmu>,
         events: &Arc<McuEvents>,
         upcall: &Arc<Upcall>,
+        reset: &Arc<Reset>,
     ) -> Result<Self> {
         let job = JobIrq {
             events: events.clone(),
             upcall: upcall.clone(),
+            reset: reset.clone(),
         };
         let fault = MmuIrq {
             mmu: mmu.clone(),
@@ -281,7 +283,7 @@ impl platform::Driver for MagniPlatform {
         )?;
         let events = McuEvents::new(mmio.clone())?;
         let upcall = Upcall::new()?;
-        let irqs = Irqs::request(pdev, &gpu, &mmu, &events, &upcall)?;
+        let irqs = Irqs::request(pdev, &gpu, &mmu, &events, &upcall, &reset)?;
 
         // Declared after the interrupts, so that it is dropped before them if probing fails.
         let mut shutdown = Shutdown {

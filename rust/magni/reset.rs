@@ -15,9 +15,7 @@ use crate::{
 use kernel::{
     device::Device,
     dma_fence::SignallingSection,
-    impl_has_work,
-    new_spinlock,
-    new_work,
+    impl_has_work, new_spinlock, new_work,
     prelude::*,
     sync::{
         aref::ARef,

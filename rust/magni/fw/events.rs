@@ -10,9 +10,12 @@ use crate::{
     },
     mmio::Mmio,
     regs::mcu::{
+        Status,
         IRQ,
-        IRQ_GLOBAL, //
+        IRQ_GLOBAL,
+        MCU_STATUS, //
     },
+    reset::Reset,
 };
 use kernel::{
     prelude::*,
@@ -34,6 +37,7 @@ use kernel::{
 /// What the firmware's interrupt wakes.
 #[pin_data]
 pub(crate) struct McuEvents {
+    mmio: Arc<Mmio>,
     #[pin]
     line: IrqLine,
     /// Who waits for the firmware to boot or to acknowledge something.
@@ -47,7 +51,8 @@ impl McuEvents {
     pub(crate) fn new(mmio: Arc<Mmio>) -> Result<Arc<Self>> {
         Arc::pin_init(
             pin_init!(Self {
-                line <- IrqLine::new(mmio, IRQ),
+                mmio: mmio.clone(),
+                line <- IrqLine::new(mmio.clone(), IRQ),
                 acks <- WaitQueue::new(c"magni::fw::acks", static_lock_class!()),
                 booted: AtomicFlag::new(false),
             }),
@@ -88,6 +93,24 @@ pub(crate) struct JobIrq {
     pub(crate) events: Arc<McuEvents>,
     /// Told of the firmware's events, once it has booted.
     pub(crate) upcall: Arc<Upcall>,
+    /// Asked for when the firmware has died.
+    pub(crate) reset: Arc<Reset>,
+}
+
+impl JobIrq {
+    /// The first one says that the firmware has booted; later ones may mean that it has died.
+    fn global_event(&self) {
+        if !self.events.booted.load(ordering::Acquire) {
+            self.events.booted.store(true, ordering::Release);
+            return;
+        }
+
+        let status = self.events.mmio.read(MCU_STATUS);
+        if status.is_ok_and(|status| status.value() == Status::Fatal) {
+            self.reset
+                .schedule("the firmware stopped because of an error");
+        }
+    }
 }
 
 impl Service for JobIrq {
@@ -96,11 +119,13 @@ impl Service for JobIrq {
     }
 
     fn serve(&self, events: u32) {
-        // Before anything is read, so that an event that comes meanwhile is seen again.
+        // Before anything is read, so that an event that comes meanwhile is seen again. Writes to
+        // registers are posted: this one has arrived when a read after it returns.
         let _ = self.events.line.clear(events);
+        let _ = self.events.line.raw();
 
         if events & IRQ_GLOBAL != 0 {
-            self.events.booted.store(true, ordering::Release);
+            self.global_event();
         }
         self.events.acks.wake_all();
 

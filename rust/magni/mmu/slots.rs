@@ -233,6 +233,10 @@ impl Mmu {
         };
 
         let seat = slots.seats[nr].as_mut().ok_or(EINVAL)?;
+        // Those who were in there when it faulted have to leave first.
+        if seat.users != 0 && seat.space.has_faulted() {
+            return Err(EBUSY);
+        }
         if !seat.enabled {
             self.turn_on(nr, seat)?;
         }
@@ -428,6 +432,11 @@ impl Mmu {
                 seat.space.set_faulted(true);
                 // An error has been reported.
                 let _ = self.turn_off(nr, seat);
+            }
+            drop(slots);
+
+            if nr == MCU_AS {
+                self.reset.schedule("the firmware caused a page fault");
             }
         }
     }
