@@ -292,7 +292,7 @@ impl KernelBo {
 impl Drop for KernelBo {
     fn drop(&mut self) {
         // A failure has made the VM unusable; the memory then stays until the VM goes.
-        if self.vm.unmap(None, self.va, self.size).is_ok() {
+        if self.vm.unmap_whole(self.va, self.size).is_ok() {
             self.vm.give_va(self.va);
         }
     }

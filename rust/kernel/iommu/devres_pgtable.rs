@@ -75,7 +75,7 @@ impl PageTable {
             },
         )?;
 
-        // SAFETY: The address is only handed on together with the rule of `root()`.
+        // SAFETY: The address is only handed on by `root()`, with the same rule.
         let root = unsafe { table.ttbr() };
         let attributes = table.mair();
 
@@ -91,9 +91,11 @@ impl PageTable {
 
     /// The physical address of the root table.
     ///
+    /// # Safety
+    ///
     /// Whoever gives it to a device takes it away again before the `PageTable` is dropped and
     /// before the device is unbound.
-    pub fn root(&self) -> u64 {
+    pub unsafe fn root(&self) -> u64 {
         self.root
     }
 
@@ -109,8 +111,12 @@ impl PageTable {
     ///
     /// # Safety
     ///
-    /// The memory belongs to the caller and stays allocated until it has been unmapped again, or
-    /// the device stopped using the page table.
+    /// * Nothing is mapped in the range.
+    /// * The device does not access the range from before it was last unmapped until this returns
+    ///   and what it knows of the page table has been flushed: a table that has become empty is
+    ///   freed when a block takes its place.
+    /// * The memory belongs to the caller and stays allocated until it has been unmapped again, or
+    ///   the device stopped using the page table.
     pub unsafe fn map(
         &mut self,
         dev: &Device<Bound>,
@@ -120,27 +126,27 @@ impl PageTable {
         prot: u32,
     ) -> Result {
         let end = va.checked_add(len).ok_or(EINVAL)?;
+        pa.checked_add(len).ok_or(EINVAL)?;
+        // Nothing fails below without the undo: the device is bound.
+        let table = self.table.access(dev)?;
         let mut at = va;
 
         while at < end {
-            let done = at - va;
-            let pa = pa.checked_add(done).ok_or(EINVAL)?;
+            let pa = pa + (at - va);
             let (size, count) = run(at | pa, end - at);
 
-            let (mapped, result) = {
-                let table = self.table.access(dev)?;
-                // SAFETY: `&mut self` excludes other operations on this table; an overlap is
-                // found and refused by the format; the memory stays, by this function's contract.
-                unsafe {
-                    table.0.map_pages(
-                        at as usize,
-                        pa,
-                        size as usize,
-                        count as usize,
-                        prot,
-                        GFP_KERNEL,
-                    )
-                }
+            // SAFETY: `&mut self` excludes other operations on this table. By this function's
+            // contract nothing is mapped there, a table that a block replaces is not in use, and
+            // the memory stays.
+            let (mapped, result) = unsafe {
+                table.0.map_pages(
+                    at as usize,
+                    pa,
+                    size as usize,
+                    count as usize,
+                    prot,
+                    GFP_KERNEL,
+                )
             };
 
             at += mapped as u64;
@@ -157,29 +163,30 @@ impl PageTable {
     ///
     /// A part of a 2 MiB block cannot be removed: see [`block_range`].
     pub fn unmap(&mut self, range: Range<u64>) -> u64 {
-        self.table
-            .try_access_with(|table| {
-                let mut at = range.start;
+        let mut at = range.start;
 
-                while at < range.end {
-                    let (size, count) = run(at, range.end - at);
+        while at < range.end {
+            let (size, count) = run(at, range.end - at);
 
-                    // SAFETY: `&mut self` excludes other operations on this table. What is not
-                    // mapped is reported as such by the format and changes nothing.
-                    let unmapped = unsafe {
-                        table
-                            .0
-                            .unmap_pages(at as usize, size as usize, count as usize)
-                    };
-                    if unmapped == 0 {
-                        break;
-                    }
-                    at += unmapped as u64;
+            // Once for each run, at most 1 GiB: unbinding the device waits for it.
+            let unmapped = self.table.try_access_with(|table| {
+                // SAFETY: `&mut self` excludes other operations on this table. What is not mapped
+                // is reported as such by the format and changes nothing.
+                unsafe {
+                    table
+                        .0
+                        .unmap_pages(at as usize, size as usize, count as usize)
                 }
+            });
+            match unmapped {
+                // The table is gone, and all that was mapped with it.
+                None => return range.end - range.start,
+                Some(0) => break,
+                Some(bytes) => at += bytes as u64,
+            }
+        }
 
-                at - range.start
-            })
-            .unwrap_or(range.end - range.start)
+        at - range.start
     }
 }
 

@@ -180,7 +180,7 @@ fn execute(
             if flags != 0 || op.bo_handle != 0 || op.bo_offset != 0 {
                 return Err(EINVAL);
             }
-            vm.unmap(Some(cx.dev), op.va, op.size)
+            vm.unmap(cx.dev, op.va, op.size)
         }
         // An operation that only synchronises has nothing to do at once.
         _ => Err(EINVAL),

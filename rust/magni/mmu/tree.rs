@@ -46,6 +46,9 @@ pub(crate) struct Update<'a> {
     pub(super) flags: MapFlags,
     /// Nodes: one for a new mapping, two for what is left of one that is cut.
     pub(super) nodes: [Option<GpuVaAlloc<Tree>>; 3],
+    /// The page table is not what the tree says, because this change or an earlier one failed
+    /// half-way.
+    pub(super) torn: bool,
 }
 
 impl Update<'_> {
@@ -59,16 +62,16 @@ impl Tree {
         Self { table }
     }
 
-    /// Maps `range` to `bo` from `offset` bytes on.
+    /// Maps `range` to `bo` from `offset` bytes on. On failure nothing of it is mapped.
     fn map_pages(
         &mut self,
-        dev: Option<&Device<Bound>>,
+        update: &mut Update<'_>,
         bo: &Bo,
         range: Range<u64>,
         mut offset: u64,
         flags: MapFlags,
     ) -> Result {
-        let dev = dev.ok_or(ENODEV)?;
+        let dev = update.dev.ok_or(ENODEV)?;
         let mut at = range.start;
 
         for entry in bo.sg_table(dev)?.iter() {
@@ -83,7 +86,8 @@ impl Tree {
             }
 
             let chunk = (len - offset).min(range.end - at);
-            // SAFETY: The buffer's pages stay for as long as its scatter list is mapped, which is
+            // SAFETY: GPUVM says what is mapped, and unmaps it before it maps anything in its
+            // place. The hardware is kept out of what changes, see `Vm::update`. The buffer's pages stay for as long as its scatter list is mapped, which is
             // until the buffer is freed or the device unbound, when the page table goes, too. The
             // tree holds the buffer for as long as it is mapped.
             let result = unsafe {
@@ -91,7 +95,8 @@ impl Tree {
                     .map(dev, at, entry.dma_address() + offset, chunk, flags.prot())
             };
             if let Err(error) = result {
-                self.table.unmap(range.start..at);
+                // The error matters more than that this one is reported, too.
+                let _ = self.unmap_pages(update, range.start..at);
                 return Err(error);
             }
 
@@ -100,20 +105,22 @@ impl Tree {
         }
 
         if at != range.end {
-            self.table.unmap(range.start..at);
+            self.unmap_pages(update, range.start..at)?;
             return Err(EINVAL);
         }
 
         Ok(())
     }
 
-    fn unmap_pages(&mut self, range: Range<u64>) -> Result {
+    fn unmap_pages(&mut self, update: &mut Update<'_>, range: Range<u64>) -> Result {
         let len = range.end - range.start;
 
-        if self.table.unmap(range) == len {
+        // A page table that is not used any more, and not known, is left as it is.
+        if update.torn || self.table.unmap(range) == len {
             Ok(())
         } else {
-            // The tree and the page table differ, which is a bug.
+            // Something was not mapped that should have been, which is a bug.
+            update.torn = true;
             Err(EFAULT)
         }
     }
@@ -134,17 +141,19 @@ impl DriverGpuVm for Tree {
         let node = update.node()?;
         let range = op.addr()..op.addr() + op.length();
 
-        self.map_pages(update.dev, op.obj(), range, op.gem_offset(), update.flags)?;
+        let flags = update.flags;
 
-        Ok(op.insert(node, update.flags))
+        self.map_pages(update, op.obj(), range, op.gem_offset(), flags)?;
+
+        Ok(op.insert(node, flags))
     }
 
     fn sm_step_unmap<'op, 'ctx>(
         &mut self,
         op: OpUnmap<'op, Self>,
-        _update: &mut Update<'ctx>,
+        update: &mut Update<'ctx>,
     ) -> Result<OpUnmapped<'op, Self>, Error> {
-        self.unmap_pages(op.va().range())?;
+        self.unmap_pages(update, op.va().range())?;
         let (unmapped, _node) = op.remove();
 
         Ok(unmapped)
@@ -169,15 +178,16 @@ impl DriverGpuVm for Tree {
 
         // A block cannot be cut: all of it goes, and what is to stay of it comes back as pages.
         let gone = block_range(&hole, &mapped);
-        self.unmap_pages(gone.clone())?;
+        let nodes = [update.node()?, update.node()?];
+        self.unmap_pages(update, gone.clone())?;
         for rest in [gone.start..hole.start, hole.end..gone.end] {
             if !rest.is_empty() {
                 let offset = gem_offset + (rest.start - mapped.start);
-                self.map_pages(update.dev, op.obj(), rest, offset, flags)?;
+                self.map_pages(update, op.obj(), rest, offset, flags)
+                    .inspect_err(|_| update.torn = true)?;
             }
         }
 
-        let nodes = [update.node()?, update.node()?];
         let (remapped, _nodes) = op.remap(nodes, flags, flags);
 
         Ok(remapped)

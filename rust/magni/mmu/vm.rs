@@ -64,6 +64,15 @@ pub(crate) enum VmKind {
     User(u64),
 }
 
+/// What a change may do to the mappings that are there.
+#[derive(Clone, Copy)]
+enum Kind {
+    /// Remove them, or parts of them.
+    Any,
+    /// Remove them, but cut none, for which nothing has to be allocated.
+    WholeMappings,
+}
+
 /// A virtual memory.
 ///
 /// It may outlive the device's binding; nothing can be mapped any more then.
@@ -98,7 +107,11 @@ impl Vm {
         let root = gem::new_bo(cx.drm, PAGE_SIZE as u64, flags, true, None)?;
 
         let table = PageTable::new(cx.dev, mmu.va_bits(), mmu.pa_bits(), mmu.coherent())?;
-        let (table_root, mair) = (table.root(), table.attributes());
+        // SAFETY: An `AddressSpace` holds the tree that owns the page table, and a seat holds the
+        // `AddressSpace` for as long as the hardware may use the address. When the device is
+        // unbound every seat is emptied first.
+        let table_root = unsafe { table.root() };
+        let mair = table.attributes();
 
         let tree =
             GpuVm::new::<Error, _>(c"magni-vm", cx.drm, &*root, 0..end, 0..0, Tree::new(table))?;
@@ -204,28 +217,52 @@ impl Vm {
         bo.sg_table(cx.dev)?;
         let vm_bo = self.gpuvm.obtain(bo, ())?;
 
-        self.update(Some(cx.dev), va..va + size, flags, |tree, update| {
-            tree.sm_map(OpMapRequest {
-                addr: va,
-                range: size,
-                gem_offset: offset,
-                vm_bo: &vm_bo,
-                context: update,
-            })
-        })
+        self.update(
+            Some(cx.dev),
+            va..va + size,
+            Kind::Any,
+            flags,
+            |tree, update| {
+                tree.sm_map(OpMapRequest {
+                    addr: va,
+                    range: size,
+                    gem_offset: offset,
+                    vm_bo: &vm_bo,
+                    context: update,
+                })
+            },
+        )
     }
 
-    /// Removes all mappings in `size` bytes from `va` on. Without the bound device, mappings must
-    /// not be cut.
+    /// Removes all mappings in `size` bytes from `va` on.
     ///
     /// # Errors
     ///
     /// `EINVAL` if something is not a multiple of 4 KiB or out of range; `ENOMEM`.
-    pub(crate) fn unmap(&self, dev: Option<&Device<Bound>>, va: u64, size: u64) -> Result {
+    pub(crate) fn unmap(&self, dev: &Device<Bound>, va: u64, size: u64) -> Result {
+        self.unmap_range(Some(dev), va, size, Kind::Any)
+    }
+
+    /// Removes all mappings in `size` bytes from `va` on, none of which goes on outside of them.
+    /// Allocates nothing, and works after the device was unbound.
+    ///
+    /// # Errors
+    ///
+    /// `EINVAL` if something is not a multiple of 4 KiB or out of range, or if a mapping would be
+    /// cut.
+    pub(crate) fn unmap_whole(&self, va: u64, size: u64) -> Result {
+        self.unmap_range(None, va, size, Kind::WholeMappings)
+    }
+
+    fn unmap_range(&self, dev: Option<&Device<Bound>>, va: u64, size: u64, kind: Kind) -> Result {
         self.check_range(va, size)?;
-        self.update(dev, va..va + size, MapFlags::default(), |tree, update| {
-            tree.sm_unmap(va, size, update)
-        })
+        self.update(
+            dev,
+            va..va + size,
+            kind,
+            MapFlags::default(),
+            |tree, update| tree.sm_unmap(va, size, update),
+        )
     }
 
     fn check_range(&self, va: u64, size: u64) -> Result {
@@ -242,21 +279,21 @@ impl Vm {
         &self,
         dev: Option<&Device<Bound>>,
         range: Range<u64>,
+        kind: Kind,
         flags: MapFlags,
         change: impl FnOnce(&mut UniqueRefGpuVm<Tree>, &mut Update<'_>) -> Result,
     ) -> Result {
-        let whole = range == self.gpuvm.va_range();
         let node = || -> Result<Option<GpuVaAlloc<Tree>>> {
-            // Nothing is cut when everything goes.
-            if whole {
-                return Ok(None);
-            }
-            Ok(Some(GpuVaAlloc::new(GFP_KERNEL)?))
+            Ok(match kind {
+                Kind::Any => Some(GpuVaAlloc::new(GFP_KERNEL)?),
+                Kind::WholeMappings => None,
+            })
         };
         let mut update = Update {
             dev,
             flags,
             nodes: [node()?, node()?, node()?],
+            torn: self.is_unusable(),
         };
 
         let result = {
@@ -274,7 +311,7 @@ impl Vm {
         };
         self.gpuvm.deferred_cleanup();
 
-        if result.is_err() {
+        if update.torn {
             self.declare_unusable();
         }
 
@@ -296,7 +333,7 @@ impl Vm {
     fn unmap_all(&self) {
         let range = self.gpuvm.va_range();
         // A failure has been noted.
-        let _ = self.unmap(None, range.start, range.end - range.start);
+        let _ = self.unmap_whole(range.start, range.end - range.start);
     }
 
     /// Gives the VM an address space, which may evict an idle one's. Sleeps, for a bounded time;
@@ -304,7 +341,8 @@ impl Vm {
     ///
     /// # Errors
     ///
-    /// `EBUSY` if all address spaces are active, `EINVAL` if the VM is unusable, `ETIMEDOUT` if
+    /// `EBUSY` if all address spaces are active, or if the VM faulted and some who used it then
+    /// still hold it; `EINVAL` if the VM is unusable, `ETIMEDOUT` if
     /// the hardware is stuck, `ENODEV` if it is gone.
     pub(crate) fn activate(self: &Arc<Self>) -> Result<ActiveVm> {
         if self.is_unusable() {
