@@ -251,7 +251,7 @@ unsafe extern "C" fn mmap<T: DriverTable>(
             .cast_mut()
             .cast();
         (*vma).vm_pgoff = (offset >> PAGE_SHIFT) as usize;
-        (*vma).vm_ops = &VmOps::<T>::TABLE;
+        (*vma).vm_ops = const { &VmOps::<T>::TABLE };
     }
 
     0
