@@ -123,7 +123,17 @@ pub(crate) struct BoundData<'bound> {
     _registration: drm::Registration<'bound, MagniDrm>,
     _shutdown: Shutdown,
     _irqs: Irqs<'bound>,
+    _power_off: PowerOff,
     _supplies: Supplies,
+}
+
+/// Ends the accesses to registers when it is dropped, before the supplies are turned off.
+struct PowerOff(Arc<Mmio>);
+
+impl Drop for PowerOff {
+    fn drop(&mut self) {
+        self.0.turn_off();
+    }
 }
 
 /// The interrupt lines.
@@ -156,6 +166,9 @@ impl Drop for Shutdown {
             fw.unplug();
         }
         self.mmu.unplug();
+        // Whatever did not stop by then writes to no memory from here on, before jobs end whose
+        // groups the firmware did not let go of, and before the firmware's memory is freed.
+        let _ = self.gpu.soft_reset();
         if let Some(sched) = self.sched.take() {
             sched.unplug();
         }
@@ -262,6 +275,7 @@ impl platform::Driver for MagniPlatform {
 
         let supplies = Supplies::enable(dev)?;
         let mmio = Arc::new(Mmio::new(pdev)?, GFP_KERNEL)?;
+        let power_off = PowerOff(mmio.clone());
         let id = GpuInfo::identify(dev, &mmio)?;
 
         let gpu = Gpu::new(dev, mmio.clone())?;
@@ -324,6 +338,7 @@ impl platform::Driver for MagniPlatform {
             _registration: registration,
             _shutdown: shutdown,
             _irqs: irqs,
+            _power_off: power_off,
             _supplies: supplies,
         })
     }

@@ -16,7 +16,11 @@ use kernel::{
     },
     platform,
     prelude::*,
-    sizes::SZ_2M, //
+    sizes::SZ_2M,
+    sync::atomic::{
+        ordering,
+        AtomicFlag, //
+    },
 };
 
 /// Size of the register window, in bytes.
@@ -25,9 +29,10 @@ pub(crate) const WINDOW: usize = SZ_2M;
 /// The GPU's register window.
 ///
 /// Whoever holds it may access registers at any time, from any context. After the device was
-/// unbound every access fails with `ENODEV` and touches nothing.
+/// unbound, or its power turned off for good, every access fails with `ENODEV` and touches nothing.
 pub(crate) struct Mmio {
     io: DevresIoMem<WINDOW>,
+    off: AtomicFlag,
     start: PhysAddr,
 }
 
@@ -59,12 +64,31 @@ impl Mmio {
             })?
             .into_devres()?;
 
-        Ok(Self { io, start })
+        Ok(Self {
+            io,
+            off: AtomicFlag::new(false),
+            start,
+        })
     }
 
     /// Physical address of the window.
     pub(crate) fn start(&self) -> PhysAddr {
         self.start
+    }
+
+    /// No access from here on: the power goes.
+    ///
+    /// Those that are being made are not waited for; by then nobody may be left to make them.
+    pub(crate) fn turn_off(&self) {
+        self.off.store(true, ordering::Release);
+    }
+
+    fn check(&self) -> Result {
+        if self.off.load(ordering::Acquire) {
+            return Err(ENODEV);
+        }
+
+        Ok(())
     }
 
     /// Reads a register.
@@ -73,6 +97,7 @@ impl Mmio {
         L: IoLoc<Region<WINDOW>, T>,
         MmioBackend: IoCapable<L::IoType>,
     {
+        self.check()?;
         self.io
             .try_access_with(|io| io.try_read(location))
             .ok_or(ENODEV)?
@@ -84,6 +109,7 @@ impl Mmio {
         L: IoLoc<Region<WINDOW>, T>,
         MmioBackend: IoCapable<L::IoType>,
     {
+        self.check()?;
         self.io
             .try_access_with(|io| io.try_write(location, value))
             .ok_or(ENODEV)?
