@@ -11,6 +11,7 @@ use kernel::{
         OptionalClk, //
     },
     device::{
+        property::NArgs,
         Bound,
         Device, //
     },
@@ -80,7 +81,14 @@ pub(crate) struct Supplies {
 impl Supplies {
     /// Turns everything on that the device tree names: the first clock, which has to be there,
     /// clocks "stacks" and "coregroup", regulators "mali" and "sram".
+    ///
+    /// # Errors
+    ///
+    /// `ENOTSUPP` if the GPU has power domains beside the one that the bus turns on, or cores that
+    /// are named elsewhere; those of the kernel's frameworks.
     pub(crate) fn enable(dev: &Device<Bound>) -> Result<Self> {
+        check_power_domains(dev)?;
+
         for name in [c"mali", c"sram"] {
             match regulator::devm_enable_optional(dev, name) {
                 Err(error) if error != ENODEV => {
@@ -110,6 +118,35 @@ impl Supplies {
     pub(crate) fn core_rate(&self) -> u64 {
         self.core.0.rate().as_hz() as u64
     }
+}
+
+/// Refuses what this driver could not power: a register of a part without power may hang the CPU.
+fn check_power_domains(dev: &Device<Bound>) -> Result {
+    let Some(node) = dev.fwnode() else {
+        return Ok(());
+    };
+
+    let second_domain =
+        node.property_get_reference_args(c"power-domains", NArgs::Prop(c"#power-domain-cells"), 1);
+    if second_domain.is_ok() {
+        dev_err!(
+            dev,
+            "device tree: this GPU has several power domains, which this driver cannot turn on yet: use panthor\n"
+        );
+        return Err(ENOTSUPP);
+    }
+    if node
+        .property_match_string(c"nvmem-cell-names", c"shader-present")
+        .is_ok()
+    {
+        dev_err!(
+            dev,
+            "device tree: this GPU's cores are named in nvmem cell \"shader-present\", which this driver cannot read yet: use panthor\n"
+        );
+        return Err(ENOTSUPP);
+    }
+
+    Ok(())
 }
 
 /// Says what went wrong, unless it will be tried again: that happens at every boot.
