@@ -7,10 +7,14 @@ use crate::{
     bindings,
     prelude::*,
     sync::{
+        atomic::{
+            Full,
+            Relaxed, //
+        },
+        rcu,
         Completion,
         Refcount, //
     },
-    workqueue::Queue, //
 };
 use core::{
     ptr::{
@@ -33,6 +37,22 @@ struct Shared {
     unused: Completion,
 }
 
+impl Shared {
+    /// Counts another user, unless there is none left.
+    fn hold(&self) -> bool {
+        let users = self.users.as_atomic();
+        let mut now = users.load(Relaxed);
+        // One that is never reached: each user is an object in memory.
+        while now > 0 && now < i32::MAX {
+            match users.cmpxchg(now, now + 1, Full) {
+                Ok(_) => return true,
+                Err(other) => now = other,
+            }
+        }
+        false
+    }
+}
+
 /// A queue for last puts, in a static of the module.
 ///
 /// What is freed there may own other work queues, the device, or the module itself: since this
@@ -41,7 +61,8 @@ struct Shared {
 ///
 /// # Invariants
 ///
-/// The pointer is null, or that of a `Shared` which lives until the [`ModuleQueueGuard`] is dropped.
+/// The pointer is null, or that of a `Shared`, which is freed a grace period after the pointer was
+/// reset.
 pub struct ModuleQueue(AtomicPtr<Shared>);
 
 impl ModuleQueue {
@@ -88,10 +109,12 @@ impl ModuleQueue {
     ///
     /// `ENODEV` if the queue does not exist.
     pub fn hold(&self) -> Result<ModuleQueueUse> {
+        let _rcu = rcu::read_lock();
         let shared = NonNull::new(self.0.load(Ordering::Acquire)).ok_or(ENODEV)?;
-        // SAFETY: By the type invariant it lives until the module's structure is dropped, while
-        // code of the module runs that was called from outside.
-        unsafe { shared.as_ref() }.users.inc();
+        // SAFETY: By the type invariant, since the pointer was read in this RCU section.
+        if !unsafe { shared.as_ref() }.hold() {
+            return Err(ENODEV);
+        }
         // INVARIANT: Counted just now.
         Ok(ModuleQueueUse(shared))
     }
@@ -113,7 +136,7 @@ unsafe impl Sync for ModuleQueueUse {}
 
 impl ModuleQueueUse {
     /// The queue.
-    pub fn queue(&self) -> &Queue {
+    pub fn queue(&self) -> &OwnedQueue {
         // SAFETY: By the type invariant.
         &unsafe { self.0.as_ref() }.queue
     }
@@ -144,11 +167,13 @@ pub struct ModuleQueueGuard {
 
 impl Drop for ModuleQueueGuard {
     fn drop(&mut self) {
+        self.slot.0.store(null_mut(), Ordering::Release);
         if !self.shared.users.dec_and_test() {
             self.shared.unused.wait_for_completion();
         }
+        // For those who have read the pointer, and find that they came too late.
+        rcu::synchronize_rcu();
         // The work that dropped the last use may still be returning: dropping the queue waits for
         // it.
-        self.slot.0.store(null_mut(), Ordering::Release);
     }
 }
