@@ -48,6 +48,8 @@ const IGNORE_DUPLICATES: u32 = 1 << 1;
 pub struct Exec {
     #[pin]
     inner: Opaque<bindings::drm_exec>,
+    /// A round of locking was begun.
+    used: bool,
     // A wound/wait context belongs to the task.
     _not_send: NotThreadSafe,
 }
@@ -62,6 +64,7 @@ impl Exec {
                     bindings::drm_exec_init(slot, INTERRUPTIBLE_WAIT | IGNORE_DUPLICATES, 0)
                 }
             }),
+            used: false,
             _not_send: NotThreadSafe,
         })
     }
@@ -73,18 +76,24 @@ impl Exec {
     ///
     /// # Errors
     ///
-    /// Those of `f`; `ERESTARTSYS` if a signal interrupted the wait for a lock.
+    /// Those of `f`; `ERESTARTSYS` if a signal interrupted the wait for a lock; `EALREADY` if the
+    /// context was used before: it is good for one round, and a second one would begin with locks
+    /// held, which nothing that is locked then accounts for.
     pub fn lock<F>(self: Pin<&mut Self>, mut f: F) -> Result<Locked<'_>>
     where
         F: FnMut(&mut Locker<'_>) -> Result,
     {
-        let exec = self.inner.get();
-        // A context is good for one round; a second one would begin with locks held.
+        let this = self.project();
+        if core::mem::replace(this.used, true) {
+            return Err(EALREADY);
+        }
+        let inner: &Opaque<_> = this.inner.into_ref().get_ref();
+        let exec = inner.get();
         let mut room = 0;
         // SAFETY: The context is initialised, and `self` is exclusive.
         while unsafe { bindings::drm_exec_cleanup(exec) } {
             let mut locker = Locker {
-                exec: &self.inner,
+                exec: inner,
                 room: u32::MAX,
             };
             let result = f(&mut locker);
@@ -96,10 +105,7 @@ impl Exec {
             result?;
         }
         // INVARIANT: The loop ended without contention, so the locks are held.
-        Ok(Locked {
-            exec: &self.into_ref().get_ref().inner,
-            room,
-        })
+        Ok(Locked { exec: inner, room })
     }
 }
 
