@@ -15,12 +15,13 @@ pub use rk::workqueue::*;
 
 pub use self::builder::{
     Builder,
+    DelayedOn,
     OwnedQueue, //
 };
 pub use self::cancel::{
+    cancel_delayed,
     cancel_delayed_work_sync,
-    cancel_work_sync,
-    DelayedWorkExt, //
+    cancel_work_sync, //
 };
 pub use self::deferred::Deferred;
 pub use self::module_queue::{

@@ -2,17 +2,37 @@
 
 //! Making work queues.
 
+use super::{
+    cancel::cancel_delayed,
+    HasDelayedWork,
+    Queue,
+    RawWorkItem,
+    WorkItem, //
+};
 use crate::{
+    alloc::{
+        AllocError,
+        Flags, //
+    },
     bindings,
     prelude::*,
-    workqueue::Queue, //
+    sync::Arc,
+    time::Jiffies, //
 };
-use core::{
-    ops::Deref,
-    ptr::NonNull, //
-};
+use core::ptr::NonNull;
+
+/// An item that keeps the queue on which it is to run later.
+///
+/// A timer that waits for its time holds the item, but no queue: what keeps the queue has to be
+/// the item.
+pub trait DelayedOn {
+    /// The queue.
+    fn delayed_on(&self) -> &OwnedQueue;
+}
 
 /// A work queue that its owner made, and that dies with it.
+///
+/// It is not a [`Queue`], which offers timers without asking whether they outlive it.
 ///
 /// Dropping it waits for all work that is on it. So it must not be dropped by work that runs on
 /// it; [`ModuleQueue`](super::ModuleQueue) is the place for such last puts.
@@ -67,19 +87,54 @@ impl OwnedQueue {
         self.0.as_ptr()
     }
 
-    /// Waits until nothing is left on the queue; meanwhile only its own items may queue more.
-    pub fn drain(&self) {
-        // SAFETY: By the type invariant the queue is live.
-        unsafe { bindings::drain_workqueue(self.as_raw()) }
-    }
-}
-
-impl Deref for OwnedQueue {
-    type Target = Queue;
-
-    fn deref(&self) -> &Queue {
+    fn queue(&self) -> &Queue {
         // SAFETY: By the type invariant the queue is live, and `self` keeps it so.
         unsafe { Queue::from_raw(self.as_raw()) }
+    }
+
+    /// Puts `item` on the queue: see [`Queue::enqueue`].
+    pub fn enqueue<W, const ID: u64>(&self, item: W) -> W::EnqueueOutput
+    where
+        W: RawWorkItem<ID> + Send + 'static,
+    {
+        self.queue().enqueue(item)
+    }
+
+    /// Runs `f` on the queue: see [`Queue::try_spawn`].
+    ///
+    /// # Errors
+    ///
+    /// If there is no memory for it.
+    pub fn try_spawn<F: FnOnce() + Send + 'static>(
+        &self,
+        flags: Flags,
+        f: F,
+    ) -> Result<(), AllocError> {
+        self.queue().try_spawn(flags, f)
+    }
+
+    /// Makes `item` run on its queue in `delay`, whether or not it was to run before.
+    ///
+    /// Does not sleep. Does nothing while somebody cancels the item. References that are not
+    /// needed are dropped here: so `item` must not be the last reference to something whose drop
+    /// sleeps.
+    pub fn mod_delayed<T, const ID: u64>(item: Arc<T>, delay: Jiffies)
+    where
+        T: DelayedOn
+            + WorkItem<ID, Pointer = Arc<T>>
+            + HasDelayedWork<T, ID>
+            + Send
+            + Sync
+            + 'static,
+    {
+        // `mod_delayed_work()` does not tell a timer that it set from one that it may not set;
+        // and only the first takes the reference. These two do. Who sets the timer in between
+        // does it as if after this.
+        drop(cancel_delayed(&item));
+        let queue: *const Queue = item.delayed_on().queue();
+        // SAFETY: The queue lives as long as `item`, whose reference goes to the timer, and from
+        // there to the work itself.
+        drop(unsafe { &*queue }.enqueue_delayed(item, delay));
     }
 }
 

@@ -1,17 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
 
-//! Taking queued work back, and moving timers.
+//! Taking queued work back.
 
 use crate::{
     bindings, container_of,
-    prelude::*,
     sync::Arc,
-    time::Jiffies,
     workqueue::{
         HasDelayedWork,
         HasWork,
-        Queue,
-        RawDelayedWorkItem,
         Work,
         WorkItem, //
     },
@@ -32,7 +28,8 @@ where
 /// Takes `item` off its queue, and waits for it if it runs already.
 ///
 /// Returns the reference that the queue held, if the item was waiting there. May sleep; must not
-/// be called by the item itself.
+/// be called by the item itself. An item with a timer is for [`cancel_delayed_work_sync`]: this
+/// would spin until the timer has fired.
 pub fn cancel_work_sync<T, const ID: u64>(item: &Arc<T>) -> Option<Arc<T>>
 where
     T: WorkItem<ID, Pointer = Arc<T>> + HasWork<T, ID>,
@@ -69,62 +66,16 @@ where
     pending.then(|| unsafe { Arc::from_raw(Arc::as_ptr(item)) })
 }
 
-/// Timers that can be moved and stopped without sleeping.
-pub trait DelayedWorkExt {
-    /// Makes `item` run on this queue in `delay`, whether or not it was to run before.
-    ///
-    /// Does not sleep. The reference goes to the timer, or is dropped when the timer already held
-    /// one; so `item` must not be the last reference to something whose drop sleeps.
-    fn mod_delayed<T, const ID: u64>(&self, item: Arc<T>, delay: Jiffies)
-    where
-        T: WorkItem<ID, Pointer = Arc<T>> + HasDelayedWork<T, ID> + Send + Sync + 'static,
-        Arc<T>: RawDelayedWorkItem<ID>;
-
-    /// Keeps `item` from running if it has not begun to, without waiting for it if it has.
-    ///
-    /// Returns the reference that the timer or the queue held.
-    fn cancel_delayed<T, const ID: u64>(item: &Arc<T>) -> Option<Arc<T>>
-    where
-        T: WorkItem<ID, Pointer = Arc<T>> + HasDelayedWork<T, ID>;
-}
-
-impl DelayedWorkExt for Queue {
-    fn mod_delayed<T, const ID: u64>(&self, item: Arc<T>, delay: Jiffies)
-    where
-        T: WorkItem<ID, Pointer = Arc<T>> + HasDelayedWork<T, ID> + Send + Sync + 'static,
-        Arc<T>: RawDelayedWorkItem<ID>,
-    {
-        let queue = core::ptr::from_ref(self)
-            .cast_mut()
-            .cast::<bindings::workqueue_struct>();
-        let dwork = raw_delayed_work::<T, ID>(&item);
-        let ptr = Arc::into_raw(item);
-        // SAFETY: The queue is live (`self`), the item is initialised, and the reference that was
-        // just leaked keeps it alive until it has run. `T::Pointer` is `Arc<T>`, so the work
-        // function takes over exactly such a reference.
-        let was_pending = unsafe {
-            bindings::mod_delayed_work_on(
-                bindings::wq_misc_consts_WORK_CPU_UNBOUND as c_int,
-                queue,
-                dwork,
-                delay,
-            )
-        };
-        if was_pending {
-            // SAFETY: The item was pending, so its one future run already has a reference; ours
-            // was not taken.
-            drop(unsafe { Arc::from_raw(ptr) });
-        }
-    }
-
-    fn cancel_delayed<T, const ID: u64>(item: &Arc<T>) -> Option<Arc<T>>
-    where
-        T: WorkItem<ID, Pointer = Arc<T>> + HasDelayedWork<T, ID>,
-    {
-        // SAFETY: The item is initialised and alive.
-        let pending = unsafe { bindings::cancel_delayed_work(raw_delayed_work::<T, ID>(item)) };
-        // SAFETY: A true return means that the item will not run for its last queuing; the
-        // reference which that leaked is taken over here.
-        pending.then(|| unsafe { Arc::from_raw(Arc::as_ptr(item)) })
-    }
+/// Keeps `item` from running if it has not begun to, without waiting for it if it has.
+///
+/// Returns the reference that the timer or the queue held. Does not sleep.
+pub fn cancel_delayed<T, const ID: u64>(item: &Arc<T>) -> Option<Arc<T>>
+where
+    T: WorkItem<ID, Pointer = Arc<T>> + HasDelayedWork<T, ID>,
+{
+    // SAFETY: The item is initialised and alive.
+    let pending = unsafe { bindings::cancel_delayed_work(raw_delayed_work::<T, ID>(item)) };
+    // SAFETY: A true return means that the item will not run for its last queuing; the reference
+    // which that leaked is taken over here.
+    pending.then(|| unsafe { Arc::from_raw(Arc::as_ptr(item)) })
 }

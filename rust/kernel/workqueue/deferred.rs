@@ -87,7 +87,7 @@ impl<T: Send + 'static> Deref for Deferred<T> {
 impl<T: Send + 'static> Drop for Deferred<T> {
     fn drop(&mut self) {
         if let Some(inner) = self.0.take() {
-            let queue: *const super::Queue = inner.cleanup.queue();
+            let queue: *const super::OwnedQueue = inner.cleanup.queue();
             // SAFETY: The queue lives as long as there is a use of it. The one in the box goes in
             // the worker, after the item was queued, and the queue is not destroyed while this
             // one queues: that is done by the module's exit, which waits for whoever may call

@@ -49,8 +49,8 @@ use kernel::{
         Monotonic, //
     },
     workqueue::{
+        DelayedOn,
         DelayedWork,
-        DelayedWorkExt,
         OwnedQueue,
         WorkItem, //
     },
@@ -449,9 +449,14 @@ impl Queue {
         }
         if let Some(left) = ring.timer.left(now) {
             ring.armed = true;
-            self.timeouts
-                .mod_delayed(self.clone(), msecs_to_jiffies(left));
+            OwnedQueue::mod_delayed(self.clone(), msecs_to_jiffies(left));
         }
+    }
+}
+
+impl DelayedOn for Queue {
+    fn delayed_on(&self) -> &OwnedQueue {
+        &self.timeouts
     }
 }
 
@@ -479,8 +484,7 @@ impl WorkItem for Queue {
             let mut ring = this.ring.lock();
             if !ring.jobs.is_empty() && !ring.armed {
                 ring.armed = true;
-                this.timeouts
-                    .mod_delayed(this.clone(), msecs_to_jiffies(RETRY_MS));
+                OwnedQueue::mod_delayed(this.clone(), msecs_to_jiffies(RETRY_MS));
             }
         }
     }
