@@ -210,7 +210,15 @@ impl<T: Operations> JobQueue<T> {
         // SAFETY: No reference is left, hence by the type invariant no job. So the entity is
         // empty, and nothing waits; and the scheduler's own work ends at once. This is not one
         // of its queues.
+        //
+        // No work is left after `drm_sched_fini()`, which stops the scheduler once more: stopping
+        // sets a flag, takes back the work that runs jobs, then that which frees them. The second
+        // may have read the flag before, and queue the first after that was taken back. But when
+        // the first stop has returned, it has ended, and nothing queues it any more, for want of
+        // jobs and because of the flag. What then may be queued or run is the work that runs
+        // jobs, which finds the flag and queues nothing; the second stop waits for it.
         unsafe {
+            bindings::drm_sched_wqueue_stop((*this).sched.get());
             bindings::drm_sched_entity_fini((*this).entity.get());
             bindings::drm_sched_fini((*this).sched.get());
         }
