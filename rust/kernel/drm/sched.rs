@@ -87,7 +87,7 @@ pub trait Operations: Sized + Send + Sync + 'static {
     /// A job has run for too long, or [`JobQueue::report_fault`] says so.
     ///
     /// Called with the oldest job that has not been freed, if it has not ended. The job may end
-    /// at any time during the call, unless the queue is paused.
+    /// at any time during the call.
     fn timed_out(job: &Job<Self>);
 
     /// The scheduler goes away while the job is on the ring: its fence has to be signalled.

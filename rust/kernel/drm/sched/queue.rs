@@ -255,10 +255,13 @@ impl<T: Operations> JobQueue<T> {
         unsafe { bindings::drm_sched_fault(self.sched.get()) };
     }
 
-    /// Keeps jobs from being run and freed as long as the result lives.
+    /// Keeps jobs from being run and freed as long as the result lives, but for those that are on
+    /// their way.
     ///
     /// Waits for a call of [`Operations`] that is under way; so it must not be called from the
-    /// queue's submit queue. Pauses nest.
+    /// queue's submit queue. But whoever found the queue not paused, in pushing a job or in
+    /// signalling a fence, may still have one run or freed soon after: a driver that stops a ring
+    /// keeps its own [`Operations::run_job`] off it, by the ring's lock. Pauses nest.
     pub fn pause(&self) -> Paused<'_, T> {
         let mut pauses = self.pauses.lock();
         if *pauses == 0 {
@@ -270,7 +273,7 @@ impl<T: Operations> JobQueue<T> {
     }
 }
 
-/// A queue that neither runs nor frees jobs.
+/// A queue that begins neither to run nor to free jobs: see [`JobQueue::pause`].
 #[must_use = "the queue goes on when this is dropped"]
 pub struct Paused<'a, T: Operations> {
     queue: &'a JobQueue<T>,
