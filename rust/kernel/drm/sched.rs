@@ -70,10 +70,13 @@ use crate::workqueue::ModuleQueue;
 /// All of these are called from work queues: [`timed_out`](Self::timed_out) from that for
 /// timeouts, the others from that for submission.
 pub trait Operations: Sized + Send + Sync + 'static {
-    /// What the driver knows about a job. Dropped when the job has ended.
+    /// What the driver knows about a job. Dropped when the job has ended, by the queue that also
+    /// runs jobs: fences wait for the drop, which is under the same rules as
+    /// [`run_job`](Self::run_job).
     type Job: Send + Sync;
 
     /// What running a job uses up: allocated and taken beforehand, where that may sleep and fail.
+    /// Dropped like [`Job`](Self::Job) if the job is not run.
     type Resources: Send;
 
     /// Puts a job on the ring. Called once for each job, in the order of pushing.
@@ -87,7 +90,7 @@ pub trait Operations: Sized + Send + Sync + 'static {
     /// A job has run for too long, or [`JobQueue::report_fault`] says so.
     ///
     /// Called with the oldest job that has not been freed, if it has not ended. The job may end
-    /// at any time during the call.
+    /// at any time during the call. Fences wait for this as for [`run_job`](Self::run_job).
     fn timed_out(job: &Job<Self>);
 
     /// The scheduler goes away while the job is on the ring: its fence has to be signalled.

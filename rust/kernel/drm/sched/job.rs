@@ -9,7 +9,10 @@ use super::{
 use crate::{
     bindings,
     container_of,
-    dma_fence::Fence,
+    dma_fence::{
+        Fence,
+        SignallingSection, //
+    },
     error::to_result,
     prelude::*,
     sync::aref::ARef,
@@ -91,6 +94,7 @@ impl<T: Operations> Job<T> {
     pub(super) unsafe extern "C" fn run_callback(
         base: *mut bindings::drm_sched_job,
     ) -> *mut bindings::dma_fence {
+        let _section = SignallingSection::enter();
         // SAFETY: The scheduler passes jobs that were pushed; it frees them only after this call.
         let job = unsafe { Self::from_raw(base) };
         // SAFETY: The job was pushed, so its owner is gone; and this is the one call of `run_job`
@@ -117,6 +121,7 @@ impl<T: Operations> Job<T> {
     pub(super) unsafe extern "C" fn timed_out_callback(
         base: *mut bindings::drm_sched_job,
     ) -> bindings::drm_gpu_sched_stat {
+        let _section = SignallingSection::enter();
         // SAFETY: The job is off the list, so nobody frees it until it is put back, after this
         // call.
         let job = unsafe { Self::from_raw(base) };
@@ -144,6 +149,7 @@ impl<T: Operations> Job<T> {
     ///
     /// Called by the scheduler for a job that has ended, once; nobody else uses the job any more.
     pub(super) unsafe extern "C" fn free_callback(base: *mut bindings::drm_sched_job) {
+        let _section = SignallingSection::enter();
         // SAFETY: Initialised by `drm_sched_job_init`; cleaned up only here, or in
         // `PendingJob::drop`, which a pushed job does not get to.
         unsafe { bindings::drm_sched_job_cleanup(base) };
