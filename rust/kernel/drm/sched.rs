@@ -15,8 +15,9 @@
 //! | [`ArmedJob`] | no longer fail: its fences exist, so they have to signal | [`ArmedJob::push`] |
 //! | [`Job`] | run; it belongs to the scheduler, which lends it to [`Operations`] | its end |
 //!
-//! An [`ArmedJob`] that is dropped is pushed all the same, as a cancelled one: in its turn its
-//! fences signal `-ECANCELED`, without [`Operations::run_job`].
+//! An [`ArmedJob`] that is dropped is pushed all the same, as a cancelled one: in its turn, and
+//! not before the jobs ahead of it have ended, its fences signal `-ECANCELED`, without
+//! [`Operations::run_job`].
 //!
 //! # Who keeps what alive
 //!
@@ -83,8 +84,10 @@ pub trait Operations: Sized + Send + Sync + 'static {
     ///
     /// Fences wait for this: it must not allocate memory, nor take a lock under which others do.
     ///
-    /// Returns the fence that signals when the job has ended. An error ends the job at once, with
-    /// that error.
+    /// Returns the fence that signals when the job has ended; it does not signal before those that
+    /// were returned for earlier jobs. An error ends the job, with that error, as soon as the
+    /// last of these fences has signalled: not earlier, since others may keep only the newest
+    /// fence of a queue, and take it to stand for all before.
     fn run_job(job: &Job<Self>, resources: Self::Resources) -> Result<ARef<Fence>>;
 
     /// A job has run for too long, or [`JobQueue::report_fault`] says so.

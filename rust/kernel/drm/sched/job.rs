@@ -107,9 +107,24 @@ impl<T: Operations> Job<T> {
             _ => Err(ECANCELED),
         };
         match result {
-            // The scheduler takes over the reference.
-            Ok(fence) => ARef::into_raw(fence).as_ptr().cast(),
-            Err(error) => error.to_ptr(),
+            Ok(fence) => {
+                job.queue.set_last(&fence);
+                // The scheduler takes over the reference.
+                ARef::into_raw(fence).as_ptr().cast()
+            }
+            Err(error) => match job.queue.unsignalled_last() {
+                Some(last) => {
+                    // SAFETY: The fences of a pushed job are initialised and its own. They have
+                    // not signalled, and nobody else writes the error before the scheduler does,
+                    // which it does after this call, and only if `last` has one.
+                    unsafe {
+                        (*(*job.base.get()).s_fence).finished.error = error.to_errno();
+                    }
+                    // The scheduler takes over the reference.
+                    ARef::into_raw(last).as_ptr().cast()
+                }
+                None => error.to_ptr(),
+            },
         }
     }
 

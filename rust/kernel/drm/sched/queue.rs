@@ -9,6 +9,7 @@ use super::{
 };
 use crate::{
     bindings, container_of, device,
+    dma_fence::Fence,
     error::to_result,
     prelude::*,
     str::CString,
@@ -19,7 +20,8 @@ use crate::{
         },
         Arc,
         Mutex,
-        Refcount, //
+        Refcount,
+        SpinLock, //
     },
     types::Opaque,
     workqueue::{
@@ -36,6 +38,7 @@ use core::{
 // for each instance; a static has one.
 static RELEASE_NAME: &CStr = c"drm::sched::JobQueue::release";
 static PAUSES_NAME: &CStr = c"drm::sched::JobQueue::pauses";
+static LAST_NAME: &CStr = c"drm::sched::JobQueue::last";
 
 /// What a [`JobQueue`] is made of.
 pub struct Config<'a> {
@@ -70,6 +73,9 @@ pub struct JobQueue<T: Operations> {
     release: Opaque<bindings::rcu_work>,
     #[pin]
     pauses: Mutex<u32>,
+    /// What the last job that was run has ended with, or will.
+    #[pin]
+    last: SpinLock<Option<ARef<Fence>>>,
     refcount: Refcount,
     // What the scheduler points to.
     _name: CString,
@@ -157,6 +163,7 @@ impl<T: Operations> JobQueue<T> {
                     }
                 }),
                 pauses <- Mutex::new(0, PAUSES_NAME, crate::static_lock_class!()),
+                last <- SpinLock::new(None, LAST_NAME, crate::static_lock_class!()),
                 refcount: Refcount::new(1),
                 _name: config.name,
                 _dev: config.dev.into(),
@@ -190,6 +197,19 @@ impl<T: Operations> JobQueue<T> {
         let queue = KBox::into_raw(unsafe { Pin::into_inner_unchecked(queue) });
         // SAFETY: Not null, and the first reference is ours.
         Ok(unsafe { ARef::from_raw(NonNull::new_unchecked(queue)) })
+    }
+
+    /// The newest job that was run ends with `fence`.
+    pub(super) fn set_last(&self, fence: &Fence) {
+        let old = self.last.lock().replace(fence.into());
+        drop(old);
+    }
+
+    /// What the newest job that was run ends with, if it has not ended.
+    pub(super) fn unsignalled_last(&self) -> Option<ARef<Fence>> {
+        let last = self.last.lock().clone()?;
+        // Looks at it under the fence's lock: so what waits for the fence was told, too.
+        last.status().is_none().then_some(last)
     }
 
     pub(super) fn raw_entity(&self) -> *mut bindings::drm_sched_entity {

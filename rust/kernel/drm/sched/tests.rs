@@ -112,6 +112,7 @@ impl Operations for Mock {
 /// What a test needs; dropped in this order.
 struct Bench {
     queue: ARef<JobQueue<Mock>>,
+    submit: Arc<OwnedQueue>,
     ring: Arc<Ring>,
     _dev: faux::Registration,
     _cleanup: ModuleQueueGuard,
@@ -137,6 +138,7 @@ impl Bench {
             let queue = OwnedQueue::new_ordered().mem_reclaim();
             Ok(Arc::new(queue.build(c"magni-test")?, GFP_KERNEL)?)
         };
+        let submit = queue()?;
         let faux: &faux::Device<device::Bound> = dev.as_ref();
         let bound: &device::Device<device::Bound> = faux.as_ref();
         Ok(Self {
@@ -144,14 +146,25 @@ impl Bench {
                 name: CString::try_from_fmt(fmt!("magni-test"))?,
                 dev: bound,
                 credit_limit,
-                submit: queue()?,
+                submit: submit.clone(),
                 timeout: queue()?,
                 teardown: cleanup.hold()?,
             })?,
+            submit,
             ring,
             _dev: dev,
             _cleanup: guard,
         })
+    }
+
+    /// Waits until the jobs that are on the submit queue by now have been run.
+    fn flush(&self) -> Result {
+        let done = Arc::pin_init(Completion::new(), GFP_KERNEL)?;
+        let theirs = done.clone();
+        self.submit
+            .try_spawn(GFP_KERNEL, move || theirs.complete_all())?;
+        done.wait_for_completion();
+        Ok(())
     }
 
     fn job(&self, credits: u32) -> Result<PendingJob<Mock>> {
@@ -230,6 +243,26 @@ mod tests {
         finished.wait_interruptible()?;
         assert_eq!(finished.status(), Some(Err(ECANCELED)));
         assert_eq!(bench.finish(), (0, 0, 1));
+        Ok(())
+    }
+
+    #[test]
+    fn a_cancelled_job_ends_after_those_before_it() -> Result {
+        static CLEANUP: ModuleQueue = ModuleQueue::new();
+        let bench = Bench::new(&CLEANUP, 8)?;
+        let first = bench.push(bench.job(1)?);
+        bench.ring.started.wait_for_completion();
+        let job = bench.job(1)?.arm();
+        let second: ARef<Fence> = job.finished().into();
+        drop(job);
+        // The queue is ordered: behind the job that is cancelled, and everything before.
+        bench.flush()?;
+        assert_eq!(second.status(), None);
+        bench.ring.end(Ok(()));
+        second.wait_interruptible()?;
+        assert_eq!(first.status(), Some(Ok(())));
+        assert_eq!(second.status(), Some(Err(ECANCELED)));
+        assert_eq!(bench.finish(), (1, 0, 2));
         Ok(())
     }
 
