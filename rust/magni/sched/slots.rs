@@ -163,6 +163,8 @@ impl Scheduler {
             Err(error) if error == EBUSY => return Started::NoRoom,
             Err(_) => {
                 group.ban(Fate::Innocent);
+                // It is not on the hardware, so nobody else would end its jobs.
+                group.kill_jobs();
                 return Started::Failed;
             }
         };
