@@ -152,6 +152,11 @@ pub(super) enum Started {
 impl Scheduler {
     /// Puts `group`, which is off the hardware, into a free slot.
     pub(super) fn start(&self, slots: &mut Slots, group: &Arc<Group>) -> Started {
+        if slots.which(|other| Arc::ptr_eq(other, group)) != 0 {
+            // The firmware has not let go of it: it ends with the reset.
+            group.ban(Fate::Innocent);
+            return Started::Failed;
+        }
         let Some(slot) = slots.free() else {
             return Started::NoRoom;
         };
@@ -313,6 +318,12 @@ impl Scheduler {
         }
         let suspended = self.request_state(slots_mask, csg::STATE_SUSPEND);
 
+        for slot in bits(slots_mask & !suspended) {
+            // It is neither on nor off: it keeps the slot until the GPU has been reset.
+            if let Some(group) = slots.group(slot) {
+                group.ban(Fate::Innocent);
+            }
+        }
         for slot in bits(suspended) {
             let blocked = slots
                 .group(slot)
