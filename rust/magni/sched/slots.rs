@@ -32,6 +32,10 @@ use kernel::{
             Acquire,
             Release, //
         },
+        barrier::{
+            smp_mb,
+            Full, //
+        },
         Arc, //
     },
     time::msecs_to_jiffies, //
@@ -332,6 +336,10 @@ impl Scheduler {
                 continue;
             };
             group.suspended.store(true, Release);
+            // Before the rings are looked at: a job that comes after that unparks the group.
+            group.parked.store(updates, Release);
+            group.is_parked.store(true, Release);
+            smp_mb(Full);
 
             let mut runnable = false;
             for (i, queue) in group.queues().iter().enumerate() {
@@ -343,8 +351,9 @@ impl Scheduler {
                 // would ever end it.
             }
             if runnable || blocked != 0 {
-                group.parked.store(updates, Release);
-                group.is_parked.store(!runnable, Release);
+                if runnable {
+                    group.is_parked.store(false, Release);
+                }
                 self.request(&group);
             }
         }
