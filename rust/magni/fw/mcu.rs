@@ -57,6 +57,10 @@ use kernel::{
     sizes::SZ_8K,
     sync::{
         aref::ARef,
+        atomic::{
+            ordering,
+            AtomicFlag, //
+        },
         barrier::{
             dma_mb,
             Read, //
@@ -95,6 +99,8 @@ pub(crate) struct Firmware {
     /// The VM's seat, for as long as the microcontroller may run.
     #[pin]
     active: Mutex<Option<ActiveVm>>,
+    /// Nobody is there to hear a doorbell.
+    stopped: AtomicFlag,
     sections: KVec<Section>,
     interface: Interface,
     shader_present: u64,
@@ -193,6 +199,7 @@ impl Firmware {
                 events: events.clone(),
                 vm,
                 active <- new_mutex!(Some(active)),
+                stopped: AtomicFlag::new(false),
                 sections,
                 interface,
                 shader_present: info.0.shader_present,
@@ -212,6 +219,7 @@ impl Firmware {
 
     /// Stops the microcontroller for good.
     pub(crate) fn unplug(&self) {
+        self.stopped.store(true, ordering::Release);
         drop(Running {
             dev: &self.dev,
             mmio: &self.mmio,
@@ -294,6 +302,9 @@ impl Firmware {
     }
 
     fn ring(&self, doorbell: usize) {
+        if self.stopped.load(ordering::Acquire) {
+            return;
+        }
         if let Some(location) = DOORBELL::try_at(doorbell) {
             // A doorbell that is not there any more wakes nobody.
             let _ = self

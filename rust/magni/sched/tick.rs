@@ -218,7 +218,13 @@ impl Scheduler {
     /// Nobody is put on the hardware, or looked after there, from now on. The hardware does not
     /// work any more.
     pub(crate) fn freeze(&self) {
-        self.slots.lock().frozen = true;
+        let mut slots = self.slots.lock();
+        slots.frozen = true;
+        slots.which(|group| {
+            // No doorbells from here on.
+            group.residency.leave();
+            false
+        });
     }
 
     /// Ends everything that is on the hardware: the device is about to go. The firmware still
