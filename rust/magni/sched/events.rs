@@ -29,6 +29,7 @@ use kernel::{
             Acquire,
             Full, //
         },
+        barrier::dma_mb,
         Arc, //
     },
 };
@@ -78,6 +79,9 @@ impl Scheduler {
             // Before the streams are looked at, so that what comes meanwhile is reported again.
             csg.input.set_cs_irq_ack(raised);
             csg.set(events, ack);
+            // The firmware writes its state, then looks whether the last event was served; so
+            // the answer is out before the state is read.
+            dma_mb(Full);
 
             for stream in bits(streams) {
                 let (kick_now, answer) = self.stream_events(slot, stream, group.as_ref());

@@ -33,8 +33,10 @@ use kernel::{
             Release, //
         },
         barrier::{
+            dma_mb,
             smp_mb,
-            Full, //
+            Full,
+            Write, //
         },
         Arc, //
     },
@@ -234,9 +236,11 @@ impl Scheduler {
         csg.input.set_protm_suspend_buf(protected);
         csg.input.set_ack_irq_mask(!0);
 
+        // Everything is there before it is asked for, the state last.
+        dma_mb(Write);
         csg.toggle_doorbells(group.queue_mask());
-        csg.set(csg::STATE_MASK, state);
         csg.toggle(csg::ENDPOINT_CONFIG);
+        csg.set(csg::STATE_MASK, state);
         fw.ring_csg_doorbells(1 << slot);
         fw.wait_csg_acks(
             slot,
