@@ -190,9 +190,13 @@ impl Scheduler {
             }
         }
         if events & cs::TILER_OOM != 0 {
-            // There are no tiler heaps: the firmware makes do with what it has.
+            // There are no tiler heaps, so no chunk can be added, now or later.
             stream.input.set_heap_start(0);
             stream.input.set_heap_end(0);
+            if let Some(group) = group {
+                group.add_fatal(1 << index);
+            }
+            kick = true;
         }
         // The firmware may overwrite what it has reported from here on.
         stream.set(events & (cs::FATAL | cs::FAULT | cs::TILER_OOM), ack);
