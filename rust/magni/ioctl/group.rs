@@ -209,7 +209,8 @@ struct InnerDependency {
 
 /// Arms the jobs and hands them over, in order; returns the fences of their ends.
 ///
-/// Others have to be kept from doing the same on this group meanwhile.
+/// `inner` is in the order of the jobs that wait. Others have to be kept from doing the same on
+/// this group meanwhile.
 ///
 /// # Errors
 ///
@@ -221,8 +222,9 @@ fn push(
 ) -> Result<KVVec<ARef<Fence>>> {
     let mut armed = KVVec::<ArmedJob<Jobs>>::with_capacity(jobs.len(), GFP_KERNEL)?;
     let mut fences = KVVec::with_capacity(jobs.len(), GFP_KERNEL)?;
+    let mut inner = inner.iter().peekable();
     for (number, mut job) in jobs.into_iter().enumerate() {
-        for dependency in inner.iter().filter(|dependency| dependency.waits == number) {
+        while let Some(dependency) = inner.next_if(|dependency| dependency.waits == number) {
             let other = armed.get(dependency.waited_for).ok_or(EINVAL)?;
             job.add_dependency(other.finished().into())?;
         }
