@@ -15,6 +15,7 @@
 //! | `slots` | who is on the hardware | waiting for the firmware, with a limit |
 //! | `table` | the same, for events; and the events themselves | a ring's lock |
 //! | `waiting` | who wants to be on the hardware | nothing else |
+//! | a queue's `ending` | the order of its fences | a ring's lock, signalling fences |
 //! | a ring's | its jobs and its clock | nothing else |
 //!
 //! They are taken in this order. Memory is never allocated under any of them, and the path from

@@ -84,7 +84,18 @@ struct InFlight {
     /// Where the job ends in the ring.
     end: u64,
     /// Keeps the GPU powered until the fence has signalled.
-    _power: PowerRef,
+    power: PowerRef,
+}
+
+impl InFlight {
+    /// Signals the fence; what is left is to be dropped without locks.
+    fn end(self, error: Option<Error>) -> PowerRef {
+        match error {
+            None => self.fence.signal(),
+            Some(error) => self.fence.signal_error(error),
+        }
+        self.power
+    }
 }
 
 /// What the ring's lock protects.
@@ -136,6 +147,10 @@ pub(crate) struct Queue {
     timeouts: Arc<OwnedQueue>,
     /// When the queue was made: what its clock counts from.
     made: Instant<Monotonic>,
+    /// Who ends jobs: fences signal in order, though several threads may look for them. Held
+    /// while they are taken off the ring and signalled.
+    #[pin]
+    ending: SpinLock<()>,
     #[pin]
     ring: SpinLock<Ring>,
     #[pin]
@@ -187,6 +202,7 @@ impl Queue {
                 jobs: parts.jobs,
                 timeouts: parts.timeouts,
                 made: Instant::now(),
+                ending <- new_spinlock!((), "magni::Queue::ending"),
                 ring <- new_spinlock!(Ring {
                     insert: 0,
                     seqno: 0,
@@ -299,7 +315,7 @@ impl Queue {
             fence,
             seqno,
             end,
-            _power: resources.power,
+            power: resources.power,
         };
         if let Err(job) = ring.jobs.push(job) {
             // Credits keep it from happening.
@@ -334,6 +350,7 @@ impl Queue {
         loop {
             let mut batch = [const { None }; BATCH];
             let mut more = true;
+            let ending = self.ending.lock();
             {
                 let mut ring = self.ring.lock();
                 if done > ring.seqno && ring.dead.is_none() {
@@ -354,9 +371,10 @@ impl Queue {
                     progress = Progress::Some;
                 }
             }
-            for job in batch.into_iter().flatten() {
-                job.fence.signal();
-            }
+            let powers = batch.map(|job| job.map(|job| job.end(None)));
+            drop(ending);
+            // May take the power away, which takes longer.
+            drop(powers);
             if !more {
                 return progress;
             }
@@ -391,6 +409,7 @@ impl Queue {
         let _section = SignallingSection::enter();
         loop {
             let mut batch = [const { None }; BATCH];
+            let ending = self.ending.lock();
             {
                 let mut ring = self.ring.lock();
                 ring.dead.get_or_insert(error);
@@ -402,9 +421,9 @@ impl Queue {
             if batch[0].is_none() {
                 break;
             }
-            for job in batch.into_iter().flatten() {
-                job.fence.signal_error(error);
-            }
+            let powers = batch.map(|job: Option<InFlight>| job.map(|job| job.end(Some(error))));
+            drop(ending);
+            drop(powers);
         }
 
         let seqno = self.ring.lock().seqno;
