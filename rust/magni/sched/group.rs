@@ -303,6 +303,13 @@ impl Inner {
         self.sched.syncs_killed();
     }
 
+    /// The group waits for a slot: its jobs get no older.
+    pub(super) fn leave_hardware(&self) {
+        for queue in &self.queues {
+            queue.leave_hardware();
+        }
+    }
+
     /// Whether a queue holds jobs that have not completed.
     pub(super) fn has_jobs(&self) -> bool {
         self.queues.iter().any(|queue| queue.has_jobs())

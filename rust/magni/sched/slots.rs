@@ -357,6 +357,8 @@ impl Scheduler {
             if runnable || blocked != 0 {
                 if runnable {
                     group.is_parked.store(false, Release);
+                    // It waits for a slot from here on, which is not its fault.
+                    group.leave_hardware();
                 }
                 self.request(&group);
             }

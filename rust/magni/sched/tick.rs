@@ -170,7 +170,10 @@ impl Scheduler {
         group.is_parked.store(false, Release);
         match self.start(slots, group) {
             Started::Yes | Started::Failed => Next::Done,
-            Started::NoRoom => Next::Slot,
+            Started::NoRoom => {
+                group.leave_hardware();
+                Next::Slot
+            }
         }
     }
 
