@@ -3,9 +3,11 @@
 //! What a driver of the panthor uAPI must do, as named tests; expectations are those of the C driver in Linux 7.3.
 //!
 //! Tests whose names begin with `later::` are about ioctls and behaviour beyond the first slice of Magni:
-//! `conformance --skip later::` leaves them out. Two kinds of tests are ignored on the C driver of Linux 7.3:
-//! `c_oopses::` make it write through a NULL pointer, which ends the kernel, and `later::c_stalls::` make it forget
-//! groups now and then. Everything else is for any driver.
+//! `conformance --skip later::` leaves them out. Three kinds of tests are ignored on the C driver of Linux 7.3:
+//! `c_oopses::` make it write through a NULL pointer, which ends the kernel, `later::c_stalls::` make it forget groups
+//! now and then, and `c_overruns::` make it write into a full ring over instructions that the GPU has yet to fetch: it
+//! counts a job's place as free when the fence signals, with the job's last instructions still to come. Everything else
+//! is for any driver.
 
 mod arrays;
 mod bind;
