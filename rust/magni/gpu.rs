@@ -184,12 +184,7 @@ impl Gpu {
     pub(crate) fn flush_caches(&self) -> Result {
         let _one_at_a_time = self.flush.lock();
 
-        {
-            let mut flushing = self.flushing.lock();
-            // One that came too late must not be taken for this one's.
-            self.line.clear(irq::CLEAN_CACHES_COMPLETED)?;
-            *flushing = true;
-        }
+        *self.flushing.lock() = true;
         self.mmio
             .write(GPU_COMMAND, GPU_COMMAND::from(Command::FlushCaches))?;
 
