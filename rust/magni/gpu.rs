@@ -198,6 +198,11 @@ impl Gpu {
 
         if !done {
             *self.flushing.lock() = false;
+            // The register knows of a flush whose interrupt was lost.
+            if self.line.raw()? & irq::CLEAN_CACHES_COMPLETED != 0 {
+                dev_warn!(self.dev, "the interrupt of a cache flush was lost\n");
+                return self.line.clear(irq::CLEAN_CACHES_COMPLETED);
+            }
             dev_err!(
                 self.dev,
                 "a cache flush is not done after {FLUSH_TIMEOUT_MS} ms\n"
