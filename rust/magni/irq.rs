@@ -107,16 +107,15 @@ impl<T: Service> ThreadedHandler for IrqThread<T> {
 
     fn handle_threaded(&self) -> IrqReturn {
         let line = self.0.line();
-        let mut result = IrqReturn::None;
-
-        loop {
-            let events = line.pending();
-            if events == 0 {
-                break;
-            }
+        // Once only: whatever comes meanwhile keeps the line high and interrupts again. A line that
+        // never rests would otherwise starve the threads of the others, which have its priority.
+        let events = line.pending();
+        let result = if events == 0 {
+            IrqReturn::None
+        } else {
             self.0.serve(events);
-            result = IrqReturn::Handled;
-        }
+            IrqReturn::Handled
+        };
         line.unmask();
 
         result
