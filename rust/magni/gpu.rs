@@ -39,9 +39,11 @@ pub(crate) mod info;
 const RESET_TIMEOUT: Delta = Delta::from_millis(500);
 /// How long a change of the L2's power state may take.
 const POWER_TIMEOUT: Delta = Delta::from_millis(100);
-/// How long a cache flush may take, in milliseconds. Silicon needs far less than one; the rest is
-/// for the thread that serves the interrupt, on a busy machine.
-const FLUSH_TIMEOUT_MS: u32 = 1000;
+/// How often a cache flush is looked at that its interrupt has not ended, and every how many
+/// milliseconds. Silicon needs far less than one; the rest is for the thread that serves the
+/// interrupt, on a busy machine.
+const FLUSH_LOOKS: u32 = 20;
+const FLUSH_LOOK_MS: u32 = 50;
 
 /// The L2 cache that is used: of the first, and usually only, core group.
 const L2: u64 = 1;
@@ -188,29 +190,29 @@ impl Gpu {
         self.mmio
             .write(GPU_COMMAND, GPU_COMMAND::from(Command::FlushCaches))?;
 
-        // Only the interrupt's thread knows: who took the event from the register could be served
-        // with the next flush's.
-        let done = self
-            .flushed
-            .wait_timeout(msecs_to_jiffies(FLUSH_TIMEOUT_MS), || {
-                !*self.flushing.lock()
-            });
-
-        if !done {
-            *self.flushing.lock() = false;
-            // The register knows of a flush whose interrupt was lost.
-            if self.line.raw()? & irq::CLEAN_CACHES_COMPLETED != 0 {
-                dev_warn!(self.dev, "the interrupt of a cache flush was lost\n");
-                return self.line.clear(irq::CLEAN_CACHES_COMPLETED);
+        // Only the interrupt's thread ends the wait: who took the event from the register could be
+        // served with the next flush's.
+        for _ in 0..FLUSH_LOOKS {
+            let done = self
+                .flushed
+                .wait_timeout(msecs_to_jiffies(FLUSH_LOOK_MS), || !*self.flushing.lock());
+            if done {
+                return Ok(());
             }
-            dev_err!(
-                self.dev,
-                "a cache flush is not done after {FLUSH_TIMEOUT_MS} ms\n"
-            );
-            return Err(ETIMEDOUT);
+            if self.line.raw()? & irq::CLEAN_CACHES_COMPLETED != 0 {
+                // Writing the mask asks for the interrupt once more.
+                dev_warn!(self.dev, "the interrupt of a cache flush is late\n");
+                self.line.enable(irq::CLEAN_CACHES_COMPLETED)?;
+            }
         }
 
-        Ok(())
+        *self.flushing.lock() = false;
+        dev_err!(
+            self.dev,
+            "a cache flush is not done after {} ms\n",
+            FLUSH_LOOKS * FLUSH_LOOK_MS
+        );
+        Err(ETIMEDOUT)
     }
 
     /// System timestamp and its offset, in ticks of the system counter.
