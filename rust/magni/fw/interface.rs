@@ -126,7 +126,7 @@ impl CsgInterface {
         self.streams.get(index).map(|cs| &**cs).ok_or(EINVAL)
     }
 
-    /// Asks for everything in `bits`, or, for events, accepts them.
+    /// Asks for everything in `bits`. Events are accepted by [`set`](Self::set) instead.
     pub(crate) fn toggle(&self, bits: u32) {
         let _guard = self.lock.lock();
         self.input

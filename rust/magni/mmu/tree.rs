@@ -87,9 +87,10 @@ impl Tree {
 
             let chunk = (len - offset).min(range.end - at);
             // SAFETY: GPUVM says what is mapped, and unmaps it before it maps anything in its
-            // place. The hardware is kept out of what changes, see `Vm::update`. The buffer's pages stay for as long as its scatter list is mapped, which is
-            // until the buffer is freed or the device unbound, when the page table goes, too. The
-            // tree holds the buffer for as long as it is mapped.
+            // place. The hardware is kept out of what changes, see `Vm::update`. The buffer's
+            // pages stay for as long as its scatter list is mapped, which is until the buffer is
+            // freed or the device unbound, when the page table goes, too. The tree holds the
+            // buffer for as long as it is mapped.
             let result = unsafe {
                 self.table
                     .map(dev, at, entry.dma_address() + offset, chunk, flags.prot())
