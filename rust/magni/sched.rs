@@ -27,6 +27,7 @@ pub(crate) mod group;
 pub(crate) mod job;
 pub(crate) mod pool;
 pub(crate) mod queue;
+mod recovery;
 mod residency;
 mod slots;
 mod stream;
@@ -61,6 +62,7 @@ use kernel::{
     prelude::*,
     sync::{
         atomic::{
+            Acquire,
             Atomic,
             AtomicFlag,
             Relaxed, //
@@ -130,6 +132,8 @@ pub(crate) struct Scheduler {
     next_id: Atomic<u32>,
     /// No group gets on the hardware any more: the device is going away.
     gone: AtomicFlag,
+    /// The device is going away because it could not be reset.
+    lost: AtomicFlag,
     /// How often a sync object was updated; wraps.
     sync_updates: Atomic<u32>,
     /// Groups wait for a slot, or for a sync object: events are of interest.
@@ -178,6 +182,7 @@ impl Scheduler {
                 cs_count: info.cs_slot_count,
                 next_id: Atomic::new(0),
                 gone: AtomicFlag::new(false),
+                lost: AtomicFlag::new(false),
                 sync_updates: Atomic::new(0),
                 someone_waits: AtomicFlag::new(false),
                 slots <- new_mutex!(
@@ -189,6 +194,11 @@ impl Scheduler {
             }),
             GFP_KERNEL,
         )
+    }
+
+    /// Whether the GPU could not be reset: its jobs end with `ENODEV`.
+    pub(crate) fn is_lost(&self) -> bool {
+        self.lost.load(Acquire)
     }
 
     /// The GPU.

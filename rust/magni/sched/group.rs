@@ -291,7 +291,9 @@ impl Inner {
     pub(super) fn kill_jobs(&self) {
         let fatal = self.fatal_queues.load(Acquire);
         for (i, queue) in self.queues.iter().enumerate() {
-            queue.kill(if fatal & 1 << i != 0 {
+            queue.kill(if self.sched.is_lost() {
+                ENODEV
+            } else if fatal & 1 << i != 0 {
                 EINVAL
             } else if self.timed_out.load(Acquire) {
                 ETIMEDOUT
@@ -423,6 +425,9 @@ impl Group {
         call: &CallArgs,
         resources: Resources,
     ) -> Result<ARef<Fence>> {
+        if self.sched.is_lost() {
+            return Err(ENODEV);
+        }
         if !self.can_run() {
             return Err(ECANCELED);
         }

@@ -86,7 +86,8 @@ impl Operations for Jobs {
 ///
 /// # Errors
 ///
-/// `EINVAL` if there is no such queue, or the group can no longer run; `ENOMEM`; the error of the
+/// `EINVAL` if there is no such queue, or the group can no longer run; `ENODEV` if the GPU is lost;
+/// `ENOMEM`; the error of the
 /// GPU's power-up.
 pub(crate) fn create(
     group: &Arc<Group>,
@@ -94,6 +95,9 @@ pub(crate) fn create(
     call: Option<CallArgs>,
     client: u64,
 ) -> Result<PendingJob<Jobs>> {
+    if group.scheduler().is_lost() {
+        return Err(ENODEV);
+    }
     if !group.can_run() {
         return Err(EINVAL);
     }

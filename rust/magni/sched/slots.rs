@@ -97,7 +97,7 @@ impl Slots {
     }
 
     /// The group in a slot.
-    fn group(&self, slot: usize) -> Option<&Arc<Group>> {
+    pub(super) fn group(&self, slot: usize) -> Option<&Arc<Group>> {
         Some(&self.residents.get(slot)?.as_ref()?.group)
     }
 
