@@ -8,6 +8,7 @@ pub(crate) mod interface;
 pub(crate) mod layout;
 mod load;
 mod mcu;
+mod requests;
 
 pub(crate) use self::{
     events::{

@@ -4,9 +4,11 @@
 
 use super::{
     image::SHARED_START,
-    layout::*, //
+    layout::*,
+    requests::Requests, //
 };
 use crate::gem::KernelBo;
+use core::ops::Deref;
 use kernel::{
     device::Device,
     new_spinlock,
@@ -42,55 +44,30 @@ const fn version(major: u32, minor: u32, patch: u32) -> u32 {
     major << 24 | minor << 16 | patch
 }
 
-/// New value of a request word: `bits` differ from `ack` afterwards, which asks for something.
-const fn toggled(req: u32, ack: u32, bits: u32) -> u32 {
-    (ack ^ bits) & bits | req & !bits
-}
-
-/// New value of a request word: the bits in `mask` are those of `value` afterwards.
-const fn replaced(req: u32, mask: u32, value: u32) -> u32 {
-    value & mask | req & !mask
-}
-
 /// The global interface.
 #[pin_data]
 pub(crate) struct GlbInterface {
     /// What there is.
     pub(crate) control: GlbControl,
-    /// Written by the host. `req` and `doorbell_req` through this type's methods only.
+    /// Written by the host.
     pub(crate) input: GlbInput,
     /// Written by the firmware.
     pub(crate) output: GlbOutput,
     // The firmware may change it; only what was checked counts.
     version: u32,
     #[pin]
-    lock: SpinLock<()>,
+    requests: Requests,
+}
+
+impl Deref for GlbInterface {
+    type Target = Requests;
+
+    fn deref(&self) -> &Requests {
+        &self.requests
+    }
 }
 
 impl GlbInterface {
-    /// Asks for everything in `bits`.
-    pub(crate) fn toggle(&self, bits: u32) {
-        let _guard = self.lock.lock();
-        self.input
-            .set_req(toggled(self.input.req(), self.output.ack(), bits));
-    }
-
-    /// Sets the request bits in `mask` to those in `value`.
-    pub(crate) fn set(&self, mask: u32, value: u32) {
-        let _guard = self.lock.lock();
-        self.input.set_req(replaced(self.input.req(), mask, value));
-    }
-
-    /// Asks for a look at the group slots in `slots`.
-    pub(crate) fn toggle_doorbells(&self, slots: u32) {
-        let _guard = self.lock.lock();
-        self.input.set_doorbell_req(toggled(
-            self.input.doorbell_req(),
-            self.output.doorbell_ack(),
-            slots,
-        ));
-    }
-
     /// Whether the microcontroller's state is part of the request.
     pub(crate) fn has_state(&self) -> bool {
         self.version >= version(4, 1, 0)
@@ -102,7 +79,7 @@ impl GlbInterface {
 pub(crate) struct CsgInterface {
     /// What there is.
     pub(crate) control: CsgControl,
-    /// Written by the host. `req` and `doorbell_req` through this type's methods only.
+    /// Written by the host.
     pub(crate) input: CsgInput,
     /// Written by the firmware.
     pub(crate) output: CsgOutput,
@@ -113,7 +90,15 @@ pub(crate) struct CsgInterface {
     streams: KVec<Pin<KBox<CsInterface>>>,
     wide_endpoints: bool,
     #[pin]
-    lock: SpinLock<()>,
+    requests: Requests,
+}
+
+impl Deref for CsgInterface {
+    type Target = Requests;
+
+    fn deref(&self) -> &Requests {
+        &self.requests
+    }
 }
 
 impl CsgInterface {
@@ -124,29 +109,6 @@ impl CsgInterface {
     /// `EINVAL` if there is none.
     pub(crate) fn cs(&self, index: usize) -> Result<&CsInterface> {
         self.streams.get(index).map(|cs| &**cs).ok_or(EINVAL)
-    }
-
-    /// Asks for everything in `bits`. Events are accepted by [`set`](Self::set) instead.
-    pub(crate) fn toggle(&self, bits: u32) {
-        let _guard = self.lock.lock();
-        self.input
-            .set_req(toggled(self.input.req(), self.output.ack(), bits));
-    }
-
-    /// Sets the request bits in `mask` to those in `value`.
-    pub(crate) fn set(&self, mask: u32, value: u32) {
-        let _guard = self.lock.lock();
-        self.input.set_req(replaced(self.input.req(), mask, value));
-    }
-
-    /// Asks for a look at the streams in `streams`.
-    pub(crate) fn toggle_doorbells(&self, streams: u32) {
-        let _guard = self.lock.lock();
-        self.input.set_doorbell_req(toggled(
-            self.input.doorbell_req(),
-            self.output.doorbell_ack(),
-            streams,
-        ));
     }
 
     /// Sets endpoints and priority: see the functions in [`csg`].
@@ -176,7 +138,8 @@ impl CsInterface {
     /// Sets the request bits in `mask` to those in `value`.
     pub(crate) fn set(&self, mask: u32, value: u32) {
         let _guard = self.lock.lock();
-        self.input.set_req(replaced(self.input.req(), mask, value));
+        let req = self.input.req();
+        self.input.set_req(value & mask | req & !mask);
     }
 }
 
@@ -224,6 +187,19 @@ impl Finder<'_> {
         })
     }
 
+    /// The requests in the input block at `input_va`, answered in the output block at `output_va`.
+    fn requests(
+        &self,
+        what: &str,
+        input_va: u32,
+        output_va: u32,
+    ) -> Result<impl PinInit<Requests>> {
+        self.at_va(what, input_va, |memory, input| {
+            let output = u64::from(output_va).checked_sub(SHARED_START.into())?;
+            Requests::at(memory, input, output)
+        })
+    }
+
     fn refuse<T>(&self, what: &str, value: u32) -> Result<T> {
         dev_err!(self.dev, "firmware interface: {what}: {value:#x}\n");
         Err(EINVAL)
@@ -235,8 +211,10 @@ impl Finder<'_> {
         if version == 0 {
             return self.refuse("the firmware did not come up, its version is", 0);
         }
-        let input = self.at_va("global input block", control.input_va(), GlbInput::at)?;
-        let output = self.at_va("global output block", control.output_va(), GlbOutput::at)?;
+        let (input_va, output_va) = (control.input_va(), control.output_va());
+        let input = self.at_va("global input block", input_va, GlbInput::at)?;
+        let output = self.at_va("global output block", output_va, GlbOutput::at)?;
+        let requests = self.requests("global", input_va, output_va)?;
 
         KBox::pin_init(
             pin_init!(GlbInterface {
@@ -244,7 +222,7 @@ impl Finder<'_> {
                 input,
                 output,
                 version,
-                lock <- new_spinlock!(()),
+                requests <- requests,
             }),
             GFP_KERNEL,
         )
@@ -252,8 +230,10 @@ impl Finder<'_> {
 
     fn csg(&self, offset: u64, version: u32) -> Result<Pin<KBox<CsgInterface>>> {
         let control = self.control("group", CsgControl::at(self.memory, offset))?;
-        let input = self.at_va("group input block", control.input_va(), CsgInput::at)?;
-        let output = self.at_va("group output block", control.output_va(), CsgOutput::at)?;
+        let (input_va, output_va) = (control.input_va(), control.output_va());
+        let input = self.at_va("group input block", input_va, CsgInput::at)?;
+        let output = self.at_va("group output block", output_va, CsgOutput::at)?;
+        let requests = self.requests("group", input_va, output_va)?;
 
         let count = control.stream_num();
         if !STREAMS.contains(&count) {
@@ -288,7 +268,7 @@ impl Finder<'_> {
                 protm_suspend_size,
                 streams,
                 wide_endpoints: version >= self::version(4, 0, 0),
-                lock <- new_spinlock!(()),
+                requests <- requests,
             }),
             GFP_KERNEL,
         )
@@ -393,18 +373,5 @@ impl Interface {
             self.info.cs_slot_count,
             self.glb.control.features()
         );
-    }
-}
-
-#[kunit_tests(magni_fw_interface)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn request_words() {
-        assert_eq!(toggled(0, 0, 0b10), 0b10);
-        assert_eq!(toggled(0b10, 0b10, 0b10), 0);
-        assert_eq!(toggled(0b101, 0b010, 0b010), 0b101);
-        assert_eq!(replaced(0xff, 0x7, 0x2), 0xfa);
     }
 }

@@ -140,14 +140,30 @@ block! {
 }
 
 block! {
-    /// Global input block.
-    GlbInput (0x84) {
-        /// Requests: see [`glb`].
+    /// What the input blocks of the global interface and of a group slot begin with.
+    RequestInput (0x0c) {
+        /// Requests: see [`glb`] and [`csg`].
         req: u32 @ 0x00, set_req;
+        /// What to look at, a bit each, toggled against the output's `doorbell_ack`.
+        doorbell_req: u32 @ 0x08, set_doorbell_req;
+    }
+}
+
+block! {
+    /// What the output blocks of the global interface and of a group slot begin with.
+    RequestOutput (0x0c) {
+        /// Acknowledged requests, and events.
+        ack: u32 @ 0x00;
+        /// Acknowledged doorbells.
+        doorbell_ack: u32 @ 0x08;
+    }
+}
+
+block! {
+    /// Global input block, without what is in [`RequestInput`].
+    GlbInput (0x84) {
         /// Which acknowledgements raise the interrupt.
         ack_irq_mask: u32 @ 0x04, set_ack_irq_mask;
-        /// Group slots to look at, a bit each, toggled against the output's `doorbell_ack`.
-        doorbell_req: u32 @ 0x08, set_doorbell_req;
         /// Progress timeout, in units of 1024 GPU cycles.
         progress_timer: u32 @ 0x10, set_progress_timer;
         /// How long unused cores stay powered: see [`glb::TIMER_GPU_COUNTER`].
@@ -160,12 +176,8 @@ block! {
 }
 
 block! {
-    /// Global output block.
+    /// Global output block, without what is in [`RequestOutput`].
     GlbOutput (0x1c) {
-        /// Acknowledged requests.
-        ack: u32 @ 0x00;
-        /// Acknowledged doorbells.
-        doorbell_ack: u32 @ 0x08;
         /// Why the firmware stopped.
         halt_status: u32 @ 0x10;
     }
@@ -192,14 +204,10 @@ block! {
 }
 
 block! {
-    /// Input block of a group slot.
+    /// Input block of a group slot, without what is in [`RequestInput`].
     CsgInput (0x58) {
-        /// Requests: see [`csg`].
-        req: u32 @ 0x00, set_req;
         /// Which acknowledgements and events raise the interrupt.
         ack_irq_mask: u32 @ 0x04, set_ack_irq_mask;
-        /// Streams to look at, a bit each, toggled against the output's `doorbell_ack`.
-        doorbell_req: u32 @ 0x08, set_doorbell_req;
         /// Acknowledges the output's `cs_irq_req`.
         cs_irq_ack: u32 @ 0x0c, set_cs_irq_ack;
         /// Cores that compute work may use.
@@ -222,12 +230,8 @@ block! {
 }
 
 block! {
-    /// Output block of a group slot.
+    /// Output block of a group slot, without what is in [`RequestOutput`].
     CsgOutput (0x20) {
-        /// Acknowledged requests, and events.
-        ack: u32 @ 0x00;
-        /// Acknowledged doorbells.
-        doorbell_ack: u32 @ 0x08;
         /// Streams with an event, a bit each, toggled against the input's `cs_irq_ack`.
         cs_irq_req: u32 @ 0x0c;
         /// Bit 0: the group is idle.

@@ -246,8 +246,11 @@ impl Firmware {
         glb.input.set_ack_irq_mask(irqs);
 
         // That everything is idle is of no interest as long as the GPU stays powered.
-        glb.set(glb::IDLE_EN | glb::COUNTER_EN, glb::COUNTER_EN);
-        glb.toggle(glb::CFG_ALLOC_EN | glb::CFG_POWEROFF_TIMER | glb::CFG_PROGRESS_TIMER);
+        glb.ask(
+            glb::CFG_ALLOC_EN | glb::CFG_POWEROFF_TIMER | glb::CFG_PROGRESS_TIMER,
+            glb::IDLE_EN | glb::COUNTER_EN,
+            glb::COUNTER_EN,
+        );
         self.ring_glb_doorbell();
     }
 
@@ -328,7 +331,7 @@ impl Firmware {
         let Ok(csg) = self.csg(slot) else {
             return Err(0);
         };
-        let missing = || (csg.input.req() ^ csg.output.ack()) & mask;
+        let missing = || csg.missing(mask);
 
         self.wait_for(timeout, || missing() == 0).map_err(|()| {
             let acked = mask & !missing();

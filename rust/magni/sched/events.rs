@@ -71,8 +71,8 @@ impl Scheduler {
 
             let raised = csg.output.cs_irq_req();
             let streams = raised ^ csg.input.cs_irq_ack();
-            let ack = csg.output.ack();
-            let events = (csg.input.req() ^ ack) & csg::EVENTS;
+            let ack = csg.ack();
+            let events = (csg.req() ^ ack) & csg::EVENTS;
             if streams == 0 && events == 0 {
                 return false;
             }

@@ -239,8 +239,7 @@ impl Scheduler {
         // Everything is there before it is asked for, the state last.
         dma_mb(Write);
         csg.toggle_doorbells(group.queue_mask());
-        csg.toggle(csg::ENDPOINT_CONFIG);
-        csg.set(csg::STATE_MASK, state);
+        csg.ask(csg::ENDPOINT_CONFIG, csg::STATE_MASK, state);
         fw.ring_csg_doorbells(1 << slot);
         fw.wait_csg_acks(
             slot,
