@@ -26,6 +26,7 @@ mod ioctl;
 mod irq;
 mod mmio;
 mod mmu;
+mod params;
 mod power;
 mod regs;
 mod reset;
@@ -45,6 +46,8 @@ struct Magni {
 
 impl kernel::InPlaceModule for Magni {
     fn init(module: &'static ThisModule) -> impl PinInit<Self, Error> {
+        params::check();
+
         try_pin_init!(Self {
             _cleanup: CLEANUP.init(c"magni-cleanup")?,
             _driver <- kernel::driver::Registration::new(<Self as ModuleMetadata>::NAME, module),
@@ -67,4 +70,26 @@ module! {
         "arm/mali/arch13.8/mali_csffw.bin",
         "arm/mali/arch14.8/mali_csffw.bin",
     ],
+    params: {
+        job_timeout_ms: u32 {
+            default: crate::params::default::JOB_TIMEOUT_MS,
+            description: "For tests: milliseconds that a job may be on the hardware (5000)",
+        },
+        ack_timeout_ms: u32 {
+            default: crate::params::default::ACK_TIMEOUT_MS,
+            description: "For tests: milliseconds that the firmware may take to answer (500)",
+        },
+        ping_period_ms: u32 {
+            default: crate::params::default::PING_PERIOD_MS,
+            description: "For tests: milliseconds between two pings of the firmware (12000)",
+        },
+        autosuspend_delay_ms: u32 {
+            default: crate::params::default::AUTOSUSPEND_DELAY_MS,
+            description: "For tests: milliseconds that an idle GPU stays awake (50)",
+        },
+        tick_period_ms: u32 {
+            default: crate::params::default::TICK_PERIOD_MS,
+            description: "For tests: milliseconds that a group keeps its slot while others wait (10)",
+        },
+    },
 }

@@ -209,7 +209,7 @@ impl Queue {
                     jobs: in_flight,
                     newest: None,
                     dead: None,
-                    timer: JobTimer::NEW,
+                    timer: JobTimer::new(),
                     armed: false,
                 }, "magni::Queue::ring"),
                 timer <- new_delayed_work!("magni::Queue::timer"),

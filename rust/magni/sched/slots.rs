@@ -23,7 +23,8 @@ use crate::{
         },
         CsInterface, //
     },
-    mmu::ActiveVm, //
+    mmu::ActiveVm,
+    params::ACK_TIMEOUT_MS, //
 };
 use kernel::{
     prelude::*,
@@ -42,13 +43,6 @@ use kernel::{
     },
     time::msecs_to_jiffies, //
 };
-
-/// How long the firmware may take to acknowledge something, in milliseconds.
-///
-/// It takes microseconds. The limit is far from that, so that nobody mistakes a busy machine, a
-/// virtual one above all, for a stuck GPU; and it is waited for only once, see
-/// [`Scheduler::is_stuck`].
-const ACK_TIMEOUT_MS: u32 = 500;
 
 /// A group on the hardware.
 struct Resident {
@@ -244,7 +238,7 @@ impl Scheduler {
         fw.wait_csg_acks(
             slot,
             csg::STATE_MASK | csg::ENDPOINT_CONFIG,
-            msecs_to_jiffies(ACK_TIMEOUT_MS),
+            msecs_to_jiffies(ACK_TIMEOUT_MS.get()),
         )
         .map_err(|_| ETIMEDOUT)
     }
@@ -259,8 +253,12 @@ impl Scheduler {
         }
         fw.ring_csg_doorbells(slots_mask);
         let acked = |slot: &usize| {
-            fw.wait_csg_acks(*slot, csg::STATE_MASK, msecs_to_jiffies(ACK_TIMEOUT_MS))
-                .is_ok()
+            fw.wait_csg_acks(
+                *slot,
+                csg::STATE_MASK,
+                msecs_to_jiffies(ACK_TIMEOUT_MS.get()),
+            )
+            .is_ok()
         };
         bits(slots_mask)
             .filter(acked)
@@ -390,7 +388,7 @@ impl Scheduler {
 
         let mut idle = 0;
         for slot in bits(residents) {
-            let timeout = msecs_to_jiffies(ACK_TIMEOUT_MS);
+            let timeout = msecs_to_jiffies(ACK_TIMEOUT_MS.get());
             if fw.wait_csg_acks(slot, csg::STATUS_UPDATE, timeout).is_err() {
                 self.dev
                     .schedule_reset("the firmware does not report a group's status");

@@ -9,7 +9,9 @@
 use kernel::prelude::*;
 
 /// What a job may take, in milliseconds.
-pub(crate) const LIMIT_MS: u32 = 5000;
+pub(crate) fn limit_ms() -> u32 {
+    crate::params::JOB_TIMEOUT_MS.get()
+}
 
 /// The clock of one queue. Times are milliseconds of the monotonic clock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,7 +24,9 @@ pub(crate) enum JobTimer {
 
 impl JobTimer {
     /// A queue without jobs.
-    pub(crate) const NEW: Self = Self::Stopped { left: LIMIT_MS };
+    pub(crate) fn new() -> Self {
+        Self::Stopped { left: limit_ms() }
+    }
 
     /// The oldest job is on the hardware from now on.
     pub(crate) fn run(&mut self, now: u64) {
@@ -36,7 +40,7 @@ impl JobTimer {
     /// The oldest job is off the hardware from now on.
     pub(crate) fn stop(&mut self, now: u64) {
         if let Self::Running { ends } = *self {
-            let left = ends.saturating_sub(now).min(LIMIT_MS.into());
+            let left = ends.saturating_sub(now).min(limit_ms().into());
             *self = Self::Stopped { left: left as u32 };
         }
     }
@@ -44,16 +48,16 @@ impl JobTimer {
     /// A job has completed, and there are more.
     pub(crate) fn progress(&mut self, now: u64) {
         *self = match *self {
-            Self::Stopped { .. } => Self::NEW,
+            Self::Stopped { .. } => Self::new(),
             Self::Running { .. } => Self::Running {
-                ends: now.saturating_add(LIMIT_MS.into()),
+                ends: now.saturating_add(limit_ms().into()),
             },
         };
     }
 
     /// No job is left.
     pub(crate) fn clear(&mut self) {
-        *self = Self::NEW;
+        *self = Self::new();
     }
 
     /// Milliseconds until the oldest job has to be ended: zero if that is now, [`None`] if the
@@ -61,7 +65,7 @@ impl JobTimer {
     pub(crate) fn left(&self, now: u64) -> Option<u32> {
         match *self {
             Self::Stopped { .. } => None,
-            Self::Running { ends } => Some(ends.saturating_sub(now).min(LIMIT_MS.into()) as u32),
+            Self::Running { ends } => Some(ends.saturating_sub(now).min(limit_ms().into()) as u32),
         }
     }
 }
@@ -70,40 +74,45 @@ impl JobTimer {
 mod tests {
     use super::*;
 
+    /// Half the limit: tests may shorten it.
+    fn half() -> u32 {
+        limit_ms() / 2
+    }
+
     #[test]
     fn only_time_on_the_hardware_counts() {
-        let mut timer = JobTimer::NEW;
+        let mut timer = JobTimer::new();
         timer.run(1000);
-        timer.stop(3000);
-        assert_eq!(timer.left(100_000), None);
-        timer.run(100_000);
-        assert_eq!(timer.left(100_000), Some(LIMIT_MS - 2000));
-        assert_eq!(timer.left(103_000), Some(0));
+        timer.stop(1000 + u64::from(half()));
+        assert_eq!(timer.left(100_000_000), None);
+        timer.run(100_000_000);
+        assert_eq!(timer.left(100_000_000), Some(limit_ms() - half()));
+        assert_eq!(timer.left(200_000_000), Some(0));
     }
 
     #[test]
     fn running_twice_gives_no_more_time() {
-        let mut timer = JobTimer::NEW;
+        let mut timer = JobTimer::new();
         timer.run(0);
-        timer.run(4000);
-        assert_eq!(timer.left(4000), Some(1000));
+        timer.run(half().into());
+        assert_eq!(timer.left(half().into()), Some(limit_ms() - half()));
     }
 
     #[test]
     fn progress_starts_anew() {
-        let mut timer = JobTimer::NEW;
+        let mut timer = JobTimer::new();
         timer.run(0);
-        timer.progress(4000);
-        assert_eq!(timer.left(4000), Some(LIMIT_MS));
-        timer.stop(5000);
-        timer.progress(5000);
-        timer.run(6000);
-        assert_eq!(timer.left(6000), Some(LIMIT_MS));
+        timer.progress(half().into());
+        assert_eq!(timer.left(half().into()), Some(limit_ms()));
+        timer.stop(limit_ms().into());
+        timer.progress(limit_ms().into());
+        timer.run(100_000_000);
+        assert_eq!(timer.left(100_000_000), Some(limit_ms()));
     }
 
     #[test]
     fn late_is_not_negative() {
-        let mut timer = JobTimer::NEW;
+        let mut timer = JobTimer::new();
         timer.run(0);
         timer.stop(u64::MAX);
         assert_eq!(timer, JobTimer::Stopped { left: 0 });
