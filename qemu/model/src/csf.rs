@@ -15,6 +15,7 @@ mod exception;
 mod exec;
 mod global;
 mod group;
+mod hold;
 mod instr;
 mod layout;
 mod mailbox;
@@ -32,6 +33,7 @@ mod timer;
 use std::time::{Duration, Instant};
 
 use crate::bus::{Bus, Fault, TraceKind};
+use crate::faults::Kind;
 use crate::profile::Profile;
 
 pub use boot::BootError;
@@ -81,6 +83,8 @@ pub struct Csf {
     power: Power,
     /// Which stream runs next, counted over all slots.
     turn: usize,
+    /// Doorbells that were rung while the firmware was silent, one bit for each page.
+    unheard: u64,
 }
 
 impl Csf {
@@ -120,6 +124,7 @@ impl Csf {
             idle: IdleWatch::after_busy(),
             power: Power::default(),
             turn: 0,
+            unheard: 0,
         }
     }
 
@@ -151,6 +156,8 @@ impl Csf {
         *self = Self::new(&profile);
         self.settings.run_time = run_time;
         self.state = McuState::Fatal;
+        bus.faults().end(Kind::McuSilent);
+        bus.faults().blame();
 
         boot::check_image(bus, clean)?;
         let section = "shared";
@@ -180,15 +187,24 @@ impl Csf {
         self.state = McuState::Disabled;
     }
 
+    /// The firmware halts or crashes by itself.
+    pub fn fail(&mut self, state: McuState) {
+        self.state = state;
+    }
+
     /// Doorbell page `page` was written: 0 is the global one.
     pub fn doorbell(&mut self, page: u32, bus: &mut dyn Bus) {
         if self.state != McuState::Enabled {
-            if self.state != McuState::Fatal {
+            if self.state != McuState::Fatal && !bus.faults().excused() {
                 let state = self.state;
                 bus.misuse(format_args!(
                     "doorbell {page} was rung while the MCU is {state:?}"
                 ));
             }
+            return;
+        }
+        if bus.faults().hold(Kind::McuSilent).is_some() {
+            self.unheard |= 1 << page;
             return;
         }
         let result = if page == 0 {
@@ -236,8 +252,14 @@ impl Csf {
 
     /// Runs the streams, fairly, for at most `budget` instructions.
     pub fn run(&mut self, budget: u32, bus: &mut dyn Bus) -> Next {
-        if self.state != McuState::Enabled {
+        if self.state != McuState::Enabled || bus.faults().hold(Kind::McuSilent).is_some() {
             return Next::Idle;
+        }
+        let mut unheard = std::mem::take(&mut self.unheard);
+        while unheard != 0 {
+            let page = unheard.trailing_zeros();
+            unheard &= unheard - 1;
+            self.doorbell(page, bus);
         }
         let result = self.run_streams(budget, bus);
         self.crash_on_fault(bus, result).unwrap_or(Next::Idle)
@@ -245,6 +267,9 @@ impl Csf {
 
     fn run_streams(&mut self, mut budget: u32, bus: &mut dyn Bus) -> Result<Next, Fault> {
         self.poll(bus)?;
+        if self.state != McuState::Enabled {
+            return Ok(Next::Idle);
+        }
         let streams: Vec<(usize, usize)> = (0..self.groups.len())
             .flat_map(|slot| (0..self.groups[slot].stream_count()).map(move |n| (slot, n)))
             .collect();
@@ -274,12 +299,16 @@ impl Csf {
         Ok(deadlines
             .chain(global.filter(|_| self.settings.idle_enabled))
             .chain(self.power.deadline(&self.settings))
+            .chain(self.global.deadline())
             .min()
             .map_or(Next::Idle, Next::At))
     }
 
     /// Ends jobs and raises events whose time has come.
     fn poll(&mut self, bus: &mut dyn Bus) -> Result<(), Fault> {
+        if self.global.deadline().is_some_and(|due| due <= bus.now()) {
+            self.serve(bus)?;
+        }
         let mut wake = false;
         for group in &mut self.groups {
             wake |= group.poll(bus, &self.settings)?;
@@ -301,7 +330,9 @@ impl Csf {
         match result {
             Ok(value) => Some(value),
             Err(fault) => {
-                bus.misuse(format_args!("the firmware crashed: {fault}"));
+                if !bus.faults().excused() {
+                    bus.misuse(format_args!("the firmware crashed: {fault}"));
+                }
                 bus.raise_mmu_fault(&fault);
                 self.state = McuState::Fatal;
                 None

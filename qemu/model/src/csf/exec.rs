@@ -7,13 +7,15 @@ mod operation;
 use std::time::{Duration, Instant};
 
 use super::exception::{
-    ADDR_RANGE_FAULT, CS_BUS_FAULT, CS_CALL_STACK_OVERFLOW, CS_INHERIT_FAULT, CS_INSTR_INVALID,
+    ADDR_RANGE_FAULT, CS_BUS_FAULT, CS_CALL_STACK_OVERFLOW, CS_CONFIG_FAULT, CS_INHERIT_FAULT,
+    CS_INSTR_INVALID,
 };
 use super::instr::{Decoder, HeapOperation, Instr, Job, Pair, Reg};
 use super::mem;
 use super::scoreboard::{Deferred, EndpointJob, Operation};
 use super::stream::{Blocked, Exception, Frame, Handler, Stream};
 use crate::bus::{Bus, Fault, TraceKind};
+use crate::faults::{at_stream, Key, Kind};
 
 /// Endpoints that a group may use, by kind.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -148,6 +150,11 @@ impl Stream {
     pub(super) fn step(&mut self, env: &mut Env<'_>) {
         self.recheck = false;
         let at = self.address();
+        if let Some(trap) = self.ordered(env) {
+            // The instruction was not tried; it is when the host has seen the fault.
+            self.trap(env, trap);
+            return;
+        }
         match self.step_or_trap(env, at) {
             Ok(Flow::Next) => {
                 self.blocked = None;
@@ -199,6 +206,24 @@ impl Stream {
         self.recheck = true;
         self.run_deferred(env);
         true
+    }
+
+    /// The exception that a test ordered for this stream's next instruction.
+    ///
+    /// Only what userspace submitted meets it, not what kernels put around it in the ring.
+    fn ordered(&self, env: &mut Env<'_>) -> Option<Trap> {
+        if self.frames.is_empty() {
+            return None;
+        }
+        let place = at_stream(env.slot, env.stream);
+        let faults = env.bus.faults();
+        if let Some(values) = faults.strike(Kind::StreamFatal, &place) {
+            let kind = values.or(Key::Type, CS_CONFIG_FAULT.into());
+            return Some(Trap::fatal(kind as u8, 0));
+        }
+        let values = faults.strike(Kind::StreamFault, &place)?;
+        let kind = values.or(Key::Type, CS_INHERIT_FAULT.into());
+        Some(Trap::fault(kind as u8, 0))
     }
 
     fn trace(&self, env: &mut Env<'_>, what: std::fmt::Arguments<'_>) {

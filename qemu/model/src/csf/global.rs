@@ -2,12 +2,16 @@
 
 //! The global interface: configuration, PING, HALT and the doorbells of the groups.
 
+use std::time::Instant;
+
+use super::hold::Hold;
 use super::layout::{self, glb};
 use super::mailbox::Mailbox;
 use super::mem::{self, MCU};
 use super::settings::Settings;
 use super::timer;
 use crate::bus::{Bus, Fault, TraceKind};
+use crate::faults::{Request, Values};
 use crate::profile::Profile;
 
 /// What a doorbell on the global page asks of the rest of the firmware.
@@ -26,6 +30,7 @@ pub(super) struct Global {
     /// What the doorbell acknowledge word holds.
     doorbell_ack: u32,
     groups: u32,
+    hold: Hold,
 }
 
 impl Global {
@@ -40,6 +45,7 @@ impl Global {
             ),
             doorbell_ack: 0,
             groups: profile.csf.group_num,
+            hold: Hold::default(),
         }
     }
 
@@ -83,6 +89,17 @@ impl Global {
             TraceKind::Request,
             format_args!("global: req {req:#010x}, changed {changed:#010x}, groups {groups:#x}"),
         );
+        let names = [
+            (
+                glb::CFG_PROGRESS_TIMER | glb::CFG_ALLOC_EN | glb::CFG_POWEROFF_TIMER,
+                Request::Global,
+            ),
+            (glb::PING, Request::Ping),
+            (glb::HALT, Request::Halt),
+        ];
+        let place = Values::default();
+        let held = self.hold.filter(bus, place, &names, req, changed);
+        let changed = changed & !held;
         if changed & glb::CFG_PROGRESS_TIMER != 0 {
             let value = mem::read32(bus, MCU, layout::GLB_INPUT + glb::PROGRESS_TIMER)?;
             settings.progress_time = timer::progress(value, bus.profile());
@@ -114,13 +131,19 @@ impl Global {
             ));
         }
         // HALT shows in the MCU's status only.
-        if self.mailbox.answer(bus, req, glb::TOGGLES | glb::LEVELS)? {
+        let answers = (glb::TOGGLES | glb::LEVELS) & !held;
+        if self.mailbox.answer(bus, req, answers)? {
             bus.raise_job_irq(layout::JOB_INT_GLOBAL);
         }
         Ok(Asked {
             groups: groups & ((1 << self.groups) - 1),
-            halt: req & glb::HALT != 0,
+            halt: req & !held & glb::HALT != 0,
         })
+    }
+
+    /// When a request is to be served that was held back.
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        self.hold.deadline()
     }
 
     /// Reports that the whole GPU became idle.

@@ -6,6 +6,7 @@ mod running;
 
 use std::time::Instant;
 
+use super::hold::Hold;
 use super::layout::{self, csg};
 use super::mailbox::Mailbox;
 use super::mem::{self, MCU};
@@ -15,6 +16,7 @@ use super::stream::{Blocked, Stream};
 use super::suspend::{self, Saved};
 use super::timer::IdleWatch;
 use crate::bus::{Bus, Fault, TraceKind};
+use crate::faults::{at_slot, Request};
 use crate::profile::Profile;
 
 /// A group that is on a slot.
@@ -47,6 +49,7 @@ pub(super) struct Group {
     cs_irq_req: u32,
     ports: Vec<Port>,
     resident: Option<Resident>,
+    hold: Hold,
 }
 
 impl Group {
@@ -66,6 +69,7 @@ impl Group {
                 .map(|stream| Port::new(slot, stream))
                 .collect(),
             resident: None,
+            hold: Hold::default(),
         }
     }
 
@@ -158,7 +162,21 @@ impl Group {
             ));
         }
 
-        let mut answers = csg::TOGGLES;
+        let state = match req & csg::STATE {
+            csg::TERMINATE => Request::Terminate,
+            csg::START => Request::Start,
+            csg::SUSPEND => Request::Suspend,
+            _ => Request::Resume,
+        };
+        let names = [
+            (csg::STATE, state),
+            (csg::ENDPOINT_CONFIG, Request::Config),
+            (csg::STATUS_UPDATE, Request::StatusUpdate),
+        ];
+        let place = at_slot(self.slot);
+        let held = self.hold.filter(bus, place, &names, req, changed);
+        let changed = changed & !held;
+        let mut answers = csg::TOGGLES & !held;
         if changed & csg::ENDPOINT_CONFIG != 0 {
             self.configure_endpoints(bus)?;
         }

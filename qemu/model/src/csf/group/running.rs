@@ -62,6 +62,9 @@ impl Group {
         settings: &Settings,
     ) -> Result<bool, Fault> {
         let now = bus.now();
+        if self.hold.deadline().is_some_and(|due| due <= now) {
+            self.serve(bus, settings)?;
+        }
         let mut wake_all = false;
         for n in 0..self.ports.len() {
             let mut ended = false;
@@ -185,7 +188,10 @@ impl Group {
 
     /// When [`Group::poll`] has to be called again if nothing else happens.
     pub(in crate::csf) fn deadline(&self, settings: &Settings) -> Option<Instant> {
-        let resident = self.resident.as_ref()?;
+        let held = self.hold.deadline();
+        let Some(resident) = &self.resident else {
+            return held;
+        };
         let stall = settings.progress_time.filter(|_| !resident.stall_reported);
         let stall = resident
             .stalled_since
@@ -195,6 +201,7 @@ impl Group {
             self.next_end(),
             resident.idle.deadline(settings.idle_time),
             stall,
+            held,
         ]
         .into_iter()
         .flatten()
