@@ -76,13 +76,14 @@ stage() {
 contained() {
     local user=()
     [ "$(id -u)" = 0 ] || user=(unshare --user --map-root-user --map-auto)
-    export KERNEL_RELEASE KERNEL_VERSION KERNEL_FILES KERNEL_DIR
+    export KERNEL_RELEASE KERNEL_VERSION KERNEL_FILES KERNEL_DIR DEBUG_DIR
     exec "${user[@]}" setpriv --pdeathsig KILL unshare --mount --propagation private --pid --fork --kill-child \
         bash -euo pipefail -c '
             scripts=$0
             . "$scripts/lib.sh"
             . "$scripts/root.sh"
             . "$scripts/kernel.sh"
+            . "$scripts/debug-kernel.sh"
             "$@"
         ' "$TOP/scripts" "$@" </dev/null
 }

@@ -94,7 +94,7 @@ load_modules() {
 
 # load_driver: the driver under test; it must bind and make its DRM nodes.
 load_driver() {
-    insmod "$MODULES/$MODULE.ko" || fail "insmod $MODULE.ko"
+    insmod "$MODULES/$MODULE.ko" $MODULE_ARGS || fail "insmod $MODULE.ko"
     bound || fail "$MODULE is loaded, but not bound to $GPU"
     node >/dev/null || fail "$MODULE is bound, but there is no DRM render node"
 }

@@ -166,7 +166,7 @@ fn start_qemu(
     blob: &Path,
     sender: &Sender<Event>,
 ) -> Result<Process> {
-    let kernel = settings.kernel();
+    let kernel = settings.image(plan.kernel)?;
     ensure!(
         kernel.exists(),
         "{} is missing: run make setup",
@@ -183,7 +183,7 @@ fn start_qemu(
         .arg(initramfs)
         .arg("-dtb")
         .arg(blob)
-        .args(["-append", machine::COMMAND_LINE])
+        .args(["-append", &plan.command_line()])
         .arg("-chardev")
         .arg(format!("socket,id=guest,path={}", port.display()));
     if plan.interactive {
