@@ -194,6 +194,16 @@ impl Faults {
         Some(values)
     }
 
+    /// The first fault of `kind` that is armed, without striking.
+    pub fn armed(&self, kind: Kind) -> Option<Values> {
+        if self.0.set.load(Ordering::Relaxed) & kind.bit() == 0 {
+            return None;
+        }
+        let state = self.lock();
+        let armed = state.armed.iter().find(|armed| armed.kind == kind)?;
+        Some(armed.values)
+    }
+
     /// The faults of `kind` that began are over for this time.
     pub fn end(&self, kind: Kind) {
         let mut state = self.lock();

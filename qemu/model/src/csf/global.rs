@@ -4,6 +4,7 @@
 
 use std::time::Instant;
 
+use super::blame;
 use super::hold::Hold;
 use super::layout::{self, glb};
 use super::mailbox::Mailbox;
@@ -77,10 +78,13 @@ impl Global {
             mem::write32(bus, MCU, layout::GLB_OUTPUT + glb::DOORBELL_ACK, rung)?;
         }
         if groups >> self.groups != 0 {
-            bus.misuse(format_args!(
-                "global: doorbells {groups:#x} for group slots that do not exist; there are {}",
-                self.groups
-            ));
+            blame(
+                bus,
+                format_args!(
+                    "global: doorbells {groups:#x} for group slots that do not exist; there are {}",
+                    self.groups
+                ),
+            );
         }
 
         let req = self.mailbox.request(bus)?;
@@ -112,9 +116,12 @@ impl Global {
             let mask = mem::read64(bus, MCU, layout::GLB_INPUT + glb::CORE_EN_MASK)?;
             let present = bus.profile().shader_present;
             if mask & !present != 0 {
-                bus.misuse(format_args!(
-                    "global: core mask {mask:#x} has cores that are not present ({present:#x})"
-                ));
+                blame(
+                    bus,
+                    format_args!(
+                        "global: core mask {mask:#x} has cores that are not present ({present:#x})"
+                    ),
+                );
             }
             settings.core_mask = mask & present;
         }
@@ -126,9 +133,10 @@ impl Global {
         settings.idle_enabled = req & glb::IDLE_EN != 0;
         let unknown = changed & !(glb::TOGGLES | glb::LEVELS | glb::HALT);
         if unknown != 0 {
-            bus.misuse(format_args!(
-                "global: requests {unknown:#010x} that this firmware does not know"
-            ));
+            blame(
+                bus,
+                format_args!("global: requests {unknown:#010x} that this firmware does not know"),
+            );
         }
         // HALT shows in the MCU's status only.
         let answers = (glb::TOGGLES | glb::LEVELS) & !held;
@@ -139,6 +147,18 @@ impl Global {
             groups: groups & ((1 << self.groups) - 1),
             halt: req & !held & glb::HALT != 0,
         })
+    }
+
+    /// Writes the output block as the firmware remembers it.
+    ///
+    /// # Errors
+    ///
+    /// The MCU cannot reach the interface.
+    pub(super) fn rewrite(&mut self, bus: &mut dyn Bus) -> Result<(), Fault> {
+        let output = layout::GLB_OUTPUT;
+        mem::write32(bus, MCU, output + glb::DOORBELL_ACK, self.doorbell_ack)?;
+        mem::write32(bus, MCU, output + glb::HALT_STATUS, 0)?;
+        self.mailbox.rewrite(bus)
     }
 
     /// When a request is to be served that was held back.

@@ -13,6 +13,8 @@ pub enum Kind {
     McuSilent,
     /// The microcontroller does not come up.
     NoBoot,
+    /// The firmware writes garbage into what it may write.
+    Garbage,
     /// A doorbell is not heard.
     LostDoorbell,
     /// An interrupt's edge is not sent.
@@ -29,6 +31,10 @@ pub enum Kind {
     StreamFault,
     /// A stream's next instruction ends it.
     StreamFatal,
+    /// A stream makes no progress any more.
+    StreamStall,
+    /// A stream finds its tiler heap exhausted.
+    TilerOom,
     /// The microcontroller halts by itself.
     McuHalt,
     /// The microcontroller crashes.
@@ -261,6 +267,8 @@ table! {
         "no answers, no events, streams stop, until the microcontroller is started again or this is disarmed";
     NoBoot "no-boot" false [Times]
         "the microcontroller does not come up when it is enabled";
+    Garbage "garbage" false [Where Seed PerS ForMs RepairMs]
+        "random words (PER_S in a second, 1000) in what the firmware may write, put right after REPAIR_MS (20); strikes once a word";
     LostDoorbell "lost-doorbell" false [Times Slot]
         "a write to the doorbell of SLOT, or to any, is not heard";
     LostInterrupt "lost-interrupt" false [Times Line]
@@ -277,6 +285,10 @@ table! {
         "the next instruction that userspace submitted raises CS_FAULT of TYPE (0x4b), and is then executed";
     StreamFatal "stream-fatal" false [Times Slot Cs Type]
         "the next instruction that userspace submitted raises CS_FATAL of TYPE (0x40; 0x41 is unrecoverable)";
+    StreamStall "stream-stall" false [Times Slot Cs]
+        "the stream stops at its next instruction for good; counts as no progress for the progress timer";
+    TilerOom "tiler-oom" false [Times Slot Cs]
+        "TILER_OOM before the next instruction; the stream goes on when it is answered";
     McuHalt "mcu-halt" true []
         "the microcontroller halts, MCU_STATUS 2";
     McuFatal "mcu-fatal" true []
@@ -300,7 +312,10 @@ mod tests {
         for (n, row) in TABLE.iter().enumerate() {
             assert_eq!(row.kind as usize, n, "{}", row.name);
             assert_eq!(Kind::named(row.name), Some(row.kind));
-            assert_eq!(row.action, !row.keys.contains(&Key::Times));
+            assert_eq!(
+                row.action,
+                !row.keys.contains(&Key::Times) && row.kind != Kind::Garbage
+            );
         }
         assert_eq!(Kind::named("gremlin"), None);
     }

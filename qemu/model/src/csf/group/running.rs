@@ -105,7 +105,8 @@ impl Group {
         settings: &Settings,
         now: Instant,
     ) -> Result<(), Fault> {
-        let busy = self.next_end().is_some();
+        let mut streams = self.ports.iter().filter_map(|port| port.stream.as_ref());
+        let busy = self.next_end().is_some() || streams.any(|stream| stream.stalled);
         let Some(resident) = &mut self.resident else {
             return Ok(());
         };
@@ -166,8 +167,7 @@ impl Group {
 
     /// Passes on what a stream did to the rest of the group and to the host.
     fn settle(&mut self, bus: &mut dyn Bus, n: usize, effects: Effects) -> Result<(), Fault> {
-        let news = self.ports[n].report(bus)?;
-        self.tell(bus, n, news)?;
+        self.report_stream(bus, n)?;
         if effects.wake_group {
             self.wake();
         }

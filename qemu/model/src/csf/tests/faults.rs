@@ -230,3 +230,221 @@ fn a_silent_firmware_hears_afterwards() {
     assert!(bench.is_through(0, 0));
     bench.clean();
 }
+
+#[test]
+fn a_stalled_stream_trips_the_progress_timer() {
+    for armed in [true, false] {
+        let mut bench = Bench::with_group(2);
+        let (glb, csg) = (bench.glb(), bench.csg(0));
+        // 1024 cycles of the 1 GHz clock are about a microsecond.
+        bench.set32(glb.input + 16, 1000);
+        bench.toggle(glb, CFG_PROGRESS_TIMER);
+        bench.ring_glb(0);
+        if armed {
+            arm(&bench, Kind::StreamStall, &[(Key::Cs, 1)]);
+        }
+        job(&mut bench, 1, 0);
+        assert_eq!(struck(&bench, Kind::StreamStall), u64::from(armed));
+        assert_eq!(bench.is_through(0, 1), !armed);
+        bench.pass(Duration::from_millis(1));
+        assert_eq!(bench.pending(csg, PROGRESS_TIMER), 0);
+        bench.pass(Duration::from_millis(1));
+        let expected = if armed { PROGRESS_TIMER } else { 0 };
+        assert_eq!(bench.pending(csg, PROGRESS_TIMER), expected);
+        assert_eq!(
+            bench.answer(csg, IDLE) == 0,
+            armed,
+            "a stalled group is busy"
+        );
+        // Suspending does not cure it.
+        bench.answer(csg, PROGRESS_TIMER);
+        assert!(bench.state(0, SUSPEND));
+        bench.program_group(0, 0, 2);
+        assert!(bench.state(0, RESUME));
+        bench.run();
+        bench.pass(Duration::from_secs(1));
+        assert_eq!(bench.is_through(0, 1), !armed);
+        assert_eq!(bench.pending(csg, PROGRESS_TIMER), expected);
+        bench.clean();
+    }
+}
+
+/// GPU address of a heap context.
+const HEAP: u64 = DATA + 0x200;
+
+/// Lets stream 0 of slot 0 meet an exhausted heap while a render pass is tiled.
+fn exhaust(bench: &mut Bench) {
+    arm(bench, Kind::TilerOom, &[]);
+    bench.exec(&[move48(30, HEAP), heap_set(30), heap_operation(0)]);
+    bench.irq();
+    job(bench, 0, 0);
+    assert_eq!(struck(bench, Kind::TilerOom), 1);
+    let (csg, cs) = (bench.csg(0), bench.cs(0, 0));
+    assert_eq!(bench.irq(), 1);
+    assert_eq!(bench.get32(0, csg.output + 12), 1, "stream 0 is flagged");
+    assert_eq!(bench.pending(cs, CS_TILER_OOM), CS_TILER_OOM);
+    assert_eq!(bench.get64(0, cs.output + 208), HEAP);
+    let counters = [192, 196, 204].map(|at| bench.get32(0, cs.output + at));
+    assert_eq!(counters, [1, 0, 0]);
+    assert!(!bench.is_through(0, 0));
+    // Acknowledged, not answered: as drivers do at the interrupt.
+    bench.set32(csg.input + 12, 1);
+    bench.ring_csg(0, 1);
+    bench.run();
+    assert!(!bench.is_through(0, 0));
+}
+
+fn give_chunk(bench: &mut Bench, chunk: u64) {
+    let cs = bench.cs(0, 0);
+    bench.set64(cs.input + 32, chunk);
+    bench.set64(cs.input + 40, chunk);
+    assert_eq!(bench.answer(cs, CS_TILER_OOM), CS_TILER_OOM);
+    bench.ring_csg(0, 1);
+    bench.run();
+}
+
+#[test]
+fn a_stream_goes_on_with_the_chunk_that_the_host_gives() {
+    let mut bench = Bench::with_group(1);
+    exhaust(&mut bench);
+    give_chunk(&mut bench, (DATA + 0x1000) | 2);
+    assert!(bench.is_through(0, 0));
+    assert_eq!(bench.data(0), DATA as u32);
+    bench.clean();
+}
+
+#[test]
+fn a_chunk_has_to_be_memory() {
+    for chunk in [0x7_0000_0001, DATA + 0x1000, (DATA + 0xf000) | 2] {
+        let mut bench = Bench::with_group(1);
+        exhaust(&mut bench);
+        let cs = bench.cs(0, 0);
+        bench.set64(cs.input + 40, (DATA + 0x1000) | 1);
+        bench.set64(cs.input + 32, chunk);
+        bench.answer(cs, CS_TILER_OOM);
+        bench.ring_csg(0, 1);
+        bench.misused("no chunk for the tiler heap");
+    }
+}
+
+#[test]
+fn without_a_chunk_the_handler_runs_and_without_one_the_stream_ends() {
+    let mut bench = Bench::with_group(1);
+    let size = bench.code(0, CODE + 0x800, &mark(0x100));
+    bench.exec(&[
+        move48(30, CODE + 0x800),
+        move32(32, size),
+        set_exception_handler(2, 30, 32),
+    ]);
+    exhaust(&mut bench);
+    give_chunk(&mut bench, 0);
+    assert!(bench.is_through(0, 0));
+    assert_eq!(bench.data(0x100), DATA as u32 + 0x100, "by the handler");
+    assert_eq!(bench.data(0), DATA as u32);
+    bench.clean();
+
+    let mut bench = Bench::with_group(1);
+    exhaust(&mut bench);
+    give_chunk(&mut bench, 0);
+    assert_eq!(bench.exception(CS_FATAL), (0x60, HEAP));
+    assert!(!bench.is_through(0, 0));
+    bench.clean();
+}
+
+#[test]
+fn a_group_that_leaves_its_slot_asks_again_for_a_chunk() {
+    let mut bench = Bench::with_group(1);
+    exhaust(&mut bench);
+    let cs = bench.cs(0, 0);
+    assert!(bench.state(0, SUSPEND));
+    assert_eq!(bench.pending(cs, CS_TILER_OOM), 0, "not the next group's");
+    // The host was about to answer.
+    bench.toggle(cs, CS_TILER_OOM);
+    bench.program_group(0, 0, 1);
+    assert!(bench.state(0, RESUME));
+    bench.run();
+    assert_eq!(bench.pending(cs, CS_TILER_OOM), CS_TILER_OOM);
+    give_chunk(&mut bench, (DATA + 0x1000) | 1);
+    assert!(bench.is_through(0, 0));
+    bench.clean();
+}
+
+/// What garbage did: the output blocks of slot 0 and of the global interface, before it
+/// is put right.
+fn litter(seed: u64, place: u64) -> (u64, Vec<u32>) {
+    let mut bench = Bench::with_group(1);
+    let order = [
+        (Key::Seed, seed),
+        (Key::Where, place),
+        (Key::PerS, 20_000),
+        (Key::RepairMs, 1 << 30),
+        (Key::ForMs, 100),
+    ];
+    arm(&bench, Kind::Garbage, &order);
+    for _ in 0..90 {
+        bench.pass(Duration::from_millis(1));
+    }
+    let (glb, csg, cs) = (bench.glb(), bench.csg(0), bench.cs(0, 0));
+    let mut words = Vec::new();
+    for (block, size) in [
+        (glb.output, 28),
+        (csg.output, 32),
+        (cs.output, 216),
+        (Bench::ring_blocks(0, 0) + 0x1000, 12),
+    ] {
+        for at in (0..size).step_by(4) {
+            words.push(bench.get32(0, block + at));
+        }
+    }
+    (struck(&bench, Kind::Garbage), words)
+}
+
+#[test]
+fn garbage_is_the_same_for_the_same_seed() {
+    for place in 0..6 {
+        let once = litter(42, place);
+        assert!(once.0 >= 5, "{} words of {place}", once.0);
+        assert_eq!(once, litter(42, place), "place {place}");
+        assert_ne!(once, litter(43, place), "place {place}");
+    }
+}
+
+#[test]
+fn garbage_is_put_right_and_the_host_is_told() {
+    let mut bench = Bench::with_group(2);
+    let (glb, csg) = (bench.glb(), bench.csg(0));
+    let order = [
+        (Key::Seed, 5),
+        (Key::PerS, 100_000),
+        (Key::ForMs, 50),
+        (Key::RepairMs, 1),
+    ];
+    arm(&bench, Kind::Garbage, &order);
+    for round in 0..50 {
+        bench.bus.pass(Duration::from_millis(1));
+        // The host does what it always does, and believes what it reads.
+        bench.insert(0, round % 2, &mark(8));
+        bench.csf.doorbell(1, &mut bench.bus);
+        let flags = bench.get32(0, glb.output + 8) ^ 1;
+        bench.set32(glb.input + 8, flags);
+        bench.toggle(csg, STATUS_UPDATE);
+        bench.csf.doorbell(0, &mut bench.bus);
+        let ack = bench.ack(csg);
+        bench.set_bits(csg, ack, !0xff);
+        for _ in 0..50 {
+            bench.csf.run(64, &mut bench.bus);
+        }
+    }
+    assert!(struck(&bench, Kind::Garbage) > 500);
+    bench.pass(Duration::from_millis(2));
+    assert!(bench.bus.faults.armed(Kind::Garbage).is_none(), "it ends");
+    bench.clean();
+    // The interface works as before.
+    bench.irq();
+    let group = bench.ack(csg);
+    bench.set_bits(csg, group, !7);
+    bench.toggle(glb, PING);
+    bench.csf.doorbell(0, &mut bench.bus);
+    assert_eq!(bench.pending(glb, PING), 0);
+    assert_ne!(bench.irq() & GLOBAL, 0);
+}
