@@ -17,6 +17,9 @@ pub(crate) const FIRMWARE: &str = "/lib/firmware/arm/mali/arch10.8/mali_csffw.bi
 /// Programs that are in every guest when they have been built.
 const PROGRAMS: &[&str] = &["smoke", "conformance", "stress"];
 
+/// Modules that tests load. They depend on nothing that the driver does not depend on too.
+const OTHER_MODULES: &[&str] = &["vgem"];
+
 /// Writes the guest's root file system to `path`.
 ///
 /// # Errors
@@ -82,6 +85,14 @@ fn add_modules(settings: &Settings, plan: &Plan, archive: &mut Archive) -> Resul
             kmod::load(settings.module(plan.kernel)).context(hint)?
         }
     };
+    for other in OTHER_MODULES {
+        let other = tree.load(other)?;
+        archive.file(
+            &format!("/lib/magni/modules/{}.ko", other.name),
+            0o644,
+            &other.image,
+        )?;
+    }
     for (number, dependency) in tree.dependencies(&module)?.iter().enumerate() {
         archive.file(
             &format!("/lib/magni/modules/deps/{number:02}-{}.ko", dependency.name),
