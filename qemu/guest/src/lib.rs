@@ -6,14 +6,20 @@
 //! * [`ioctl`]: typed ioctl calls, and the raw one.
 //! * [`device`], [`vm`], [`bo`], [`group`], [`sync`]: owners of kernel objects that free them on drop.
 //! * [`cs`]: an assembler for command streams of arch 10.
+//! * [`rig`]: what test programs start from: a device, a VM, a group, buffers.
+//! * [`kernel`]: what the kernel tells about the driver: parameters, power, trace events, memory.
+//! * [`control`]: commands to the emulated GPU, beside the driver.
 //!
 //! Nothing here knows which kernel driver it talks to: whatever calls itself "panthor" will do.
 
 pub mod bo;
+pub mod control;
 pub mod cs;
 pub mod device;
 pub mod group;
 pub mod ioctl;
+pub mod kernel;
+pub mod rig;
 pub mod sync;
 pub mod uapi;
 pub mod vm;
