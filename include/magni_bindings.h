@@ -24,5 +24,3 @@
 #include <linux/module.h>
 #include <linux/pm_runtime.h>
 #include <linux/workqueue.h>
-
-#include "magni_trace.h"

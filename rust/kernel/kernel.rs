@@ -36,7 +36,6 @@ pub mod prelude;
 pub mod sync;
 pub mod task;
 pub mod timekeeping;
-pub mod tracepoint;
 pub mod uaccess;
 pub mod workqueue;
 

@@ -10,7 +10,6 @@ use anyhow::{ensure, Context, Result};
 
 use super::{Case, Group};
 use crate::boot;
-use crate::plan::LEAKS;
 use crate::report::Outcome;
 use crate::settings::Settings;
 use crate::ui::Ui;
@@ -26,17 +25,13 @@ fn select(groups: Vec<Group>, filters: &[String]) -> Vec<Group> {
     groups
         .into_iter()
         .filter_map(|mut group| {
-            // Whatever runs on the debug kernel, leaks are looked for at its end.
-            let any = group.cases.iter().any(wanted);
-            group
-                .cases
-                .retain(|case| wanted(case) || any && case.step == LEAKS);
+            group.cases.retain(wanted);
             let cases = &group.cases;
             group
                 .plan
                 .steps
                 .retain(|step| step.required || cases.iter().any(|case| case.step == step.name));
-            any.then_some(group)
+            (!group.cases.is_empty()).then_some(group)
         })
         .collect()
 }
@@ -76,19 +71,17 @@ pub(crate) fn run(settings: &Settings, groups: Vec<Group>, filters: &[String]) -
             start.elapsed().as_secs_f64()
         );
         for case in &group.cases {
-            for (name, reason) in judge(group, case, &outcome) {
-                match reason {
-                    None => {
-                        passed += 1;
-                        println!("  ok      {name}");
-                        writeln!(summary, "ok {name}")?;
-                    }
-                    Some(reason) => {
-                        failed += 1;
-                        println!("  FAILED  {name}");
-                        print_reason(&reason);
-                        writeln!(summary, "FAILED {name}")?;
-                    }
+            match judge(group, case, &outcome) {
+                None => {
+                    passed += 1;
+                    println!("  ok      {}", case.name);
+                    writeln!(summary, "ok {}", case.name)?;
+                }
+                Some(reason) => {
+                    failed += 1;
+                    println!("  FAILED  {}", case.name);
+                    print_reason(&reason);
+                    writeln!(summary, "FAILED {}", case.name)?;
                 }
             }
         }
@@ -116,10 +109,9 @@ fn print_reason(reason: &str) {
     }
 }
 
-/// The tests that a case stands for, each with the reason why it fails.
-fn judge(group: &Group, case: &Case, outcome: &Result<Outcome>) -> Vec<(String, Option<String>)> {
+fn judge(group: &Group, case: &Case, outcome: &Result<Outcome>) -> Option<String> {
     match outcome {
-        Ok(outcome) => case.verdicts(group, outcome),
-        Err(error) => vec![(case.name.clone(), Some(format!("{error:#}")))],
+        Ok(outcome) => case.failure(group, outcome),
+        Err(error) => Some(format!("{error:#}")),
     }
 }

@@ -7,7 +7,6 @@ mod bench;
 mod boot;
 mod decode;
 mod events;
-mod faults;
 mod flow;
 mod groups;
 mod instructions;

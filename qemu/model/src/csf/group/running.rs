@@ -62,9 +62,6 @@ impl Group {
         settings: &Settings,
     ) -> Result<bool, Fault> {
         let now = bus.now();
-        if self.hold.deadline().is_some_and(|due| due <= now) {
-            self.serve(bus, settings)?;
-        }
         let mut wake_all = false;
         for n in 0..self.ports.len() {
             let mut ended = false;
@@ -105,8 +102,7 @@ impl Group {
         settings: &Settings,
         now: Instant,
     ) -> Result<(), Fault> {
-        let mut streams = self.ports.iter().filter_map(|port| port.stream.as_ref());
-        let busy = self.next_end().is_some() || streams.any(|stream| stream.stalled);
+        let busy = self.next_end().is_some();
         let Some(resident) = &mut self.resident else {
             return Ok(());
         };
@@ -167,7 +163,8 @@ impl Group {
 
     /// Passes on what a stream did to the rest of the group and to the host.
     fn settle(&mut self, bus: &mut dyn Bus, n: usize, effects: Effects) -> Result<(), Fault> {
-        self.report_stream(bus, n)?;
+        let news = self.ports[n].report(bus)?;
+        self.tell(bus, n, news)?;
         if effects.wake_group {
             self.wake();
         }
@@ -188,10 +185,7 @@ impl Group {
 
     /// When [`Group::poll`] has to be called again if nothing else happens.
     pub(in crate::csf) fn deadline(&self, settings: &Settings) -> Option<Instant> {
-        let held = self.hold.deadline();
-        let Some(resident) = &self.resident else {
-            return held;
-        };
+        let resident = self.resident.as_ref()?;
         let stall = settings.progress_time.filter(|_| !resident.stall_reported);
         let stall = resident
             .stalled_since
@@ -201,7 +195,6 @@ impl Group {
             self.next_end(),
             resident.idle.deadline(settings.idle_time),
             stall,
-            held,
         ]
         .into_iter()
         .flatten()

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
 
-//! Beyond Magni's first slice: the remaining ioctls, PRIME, recovery and power.
+//! Beyond Magni's first slice: the remaining ioctls, PRIME and fdinfo.
 
 mod bind;
 mod buffers;
+mod fdinfo;
 mod heap;
 mod query;
-mod sched;
 
 pub(crate) use query::unprivileged_role;
 
@@ -17,5 +17,5 @@ pub(crate) fn tests(t: &mut Tests) {
     bind::tests(t);
     heap::tests(t);
     buffers::tests(t);
-    sched::tests(t);
+    fdinfo::tests(t);
 }
