@@ -3,7 +3,8 @@
 # What a person can do here: `make help`.
 
 DRIVER ?= magni
-export DRIVER
+KERNEL ?= stock
+export DRIVER KERNEL
 
 .DEFAULT_GOAL := all
 -include rust/build.mk
@@ -14,10 +15,12 @@ all: module
 .PHONY: help
 help:
 	@echo 'make                     build magni.ko for the stock kernel: build/module/magni.ko'
+	@echo 'make module-debug        the same for the debug kernel: build/module-debug/magni.ko'
 	@echo 'make KDIR=FOLDER         the same for another kernel: a tree or installed headers, with Rust'
 	@echo 'make run                 boot the stock kernel on an emulated GPU, load Magni, run smoke'
 	@echo 'make run PROGRAM="..."   run another shell command there: stress, conformance, ls /sys ...'
 	@echo 'make shell               the same guest with a shell instead of a program'
+	@echo 'make kunit               the KUnit suites, on the debug kernel'
 	@echo 'make test                every test; the last line says how many passed and failed'
 	@echo 'make test FILTER=WORD    the boot tests whose name contains WORD'
 	@echo 'make lint                rustfmt and clippy, warnings denied'
@@ -26,6 +29,9 @@ help:
 	@echo 'make clean               remove what was built here; the cache stays'
 	@echo
 	@echo 'DRIVER=panthor           run, shell: use the stock C driver instead of Magni'
+	@echo 'KERNEL=debug             run, shell: on the debug kernel, which watches memory, locks and leaks;'
+	@echo '                         it is built when first needed, from scripts/debug.config'
+	@echo 'MODULE_ARGS="..."        run, shell: parameters for magni.ko'
 	@echo 'MODEL_ARGS="..."         run, shell: further arguments for the emulated GPU; see build/bin/mali-csf --help'
 	@echo 'MAGNI_CACHE=FOLDER       where toolchain and kernel are kept (default: ~/.cache/magni)'
 	@echo 'MAGNI_MIRROR=ADDRESS     Debian mirror (default: the one in this machine'\''s apt configuration)'
@@ -39,7 +45,7 @@ programs:
 	@scripts/build-programs
 
 # The stock driver needs no module of ours.
-driver-under-test := $(if $(filter panthor,$(DRIVER)),,module)
+driver-under-test := $(if $(filter panthor,$(DRIVER)),,module$(if $(filter debug,$(KERNEL)),-debug))
 
 PROGRAM ?= smoke
 
@@ -50,6 +56,10 @@ run: $(driver-under-test) programs
 .PHONY: shell
 shell: $(driver-under-test) programs
 	@scripts/harness shell
+
+.PHONY: kunit
+kunit: module-debug programs
+	@scripts/harness --with-debug test kunit::
 
 .PHONY: test
 test:

@@ -24,3 +24,5 @@
 #include <linux/module.h>
 #include <linux/pm_runtime.h>
 #include <linux/workqueue.h>
+
+#include "magni_trace.h"

@@ -32,6 +32,10 @@ need_disk() {
 # hash_of WORDS...: a short key for a cache entry, from everything that goes in.
 hash_of() { printf '%s\0' "$@" | sha256sum | cut -c1-12; }
 
+# Where cargo builds. Each checkout has its own: cargo tells files apart by their path in the
+# workspace and their age, and would take another checkout's program for this one's.
+TARGET=$CACHE/target/$(hash_of "$TOP")
+
 # stage NAME DIR TITLE FUNCTION [ARGUMENT...]: make the cache entry DIR by running FUNCTION,
 # of these scripts, with $OUT set to an empty folder that becomes DIR when it succeeds.
 # Two runs at once: the second waits for the first. Interrupted: starts anew.
@@ -72,13 +76,14 @@ stage() {
 contained() {
     local user=()
     [ "$(id -u)" = 0 ] || user=(unshare --user --map-root-user --map-auto)
-    export KERNEL_RELEASE KERNEL_VERSION KERNEL_FILES KERNEL_DIR
+    export KERNEL_RELEASE KERNEL_VERSION KERNEL_FILES KERNEL_DIR DEBUG_DIR
     exec "${user[@]}" setpriv --pdeathsig KILL unshare --mount --propagation private --pid --fork --kill-child \
         bash -euo pipefail -c '
             scripts=$0
             . "$scripts/lib.sh"
             . "$scripts/root.sh"
             . "$scripts/kernel.sh"
+            . "$scripts/debug-kernel.sh"
             "$@"
         ' "$TOP/scripts" "$@" </dev/null
 }

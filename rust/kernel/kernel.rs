@@ -36,6 +36,7 @@ pub mod prelude;
 pub mod sync;
 pub mod task;
 pub mod timekeeping;
+pub mod tracepoint;
 pub mod uaccess;
 pub mod workqueue;
 

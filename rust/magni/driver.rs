@@ -21,7 +21,8 @@ use crate::{
     gpu::{
         info::GpuInfo,
         Gpu,
-        GpuIrq, //
+        GpuIrq,
+        PowerWatch, //
     },
     ioctl,
     irq::{
@@ -75,6 +76,7 @@ use kernel::{
     platform,
     prelude::*,
     sync::Arc,
+    tracepoint::PowerStatusRegistration,
     uapi, //
 };
 
@@ -111,6 +113,9 @@ kernel::of_device_table!(
     ]
 );
 
+/// Watches the units' power while somebody traces it.
+type PowerTracing = Pin<KBox<PowerStatusRegistration<PowerWatch>>>;
+
 /// An interrupt line that is being served.
 type Irq<'bound, T> = Pin<KBox<ThreadedRegistration<'bound, IrqThread<T>>>>;
 
@@ -121,6 +126,7 @@ type Irq<'bound, T> = Pin<KBox<ThreadedRegistration<'bound, IrqThread<T>>>>;
 /// off.
 pub(crate) struct BoundData<'bound> {
     _registration: drm::Registration<'bound, MagniDrm>,
+    _power_watch: Option<PowerTracing>,
     _shutdown: Shutdown,
     _irqs: Irqs<'bound>,
     _power_off: PowerOff,
@@ -211,6 +217,7 @@ impl<'bound> Irqs<'bound> {
         reset: &Arc<Reset>,
     ) -> Result<Self> {
         let job = JobIrq {
+            dev: pdev.as_ref().into(),
             events: events.clone(),
             upcall: upcall.clone(),
             reset: reset.clone(),
@@ -312,6 +319,14 @@ impl platform::Driver for MagniPlatform {
         mmu.enable_irq()?;
         gpu.set_asn_hash(&info, soc.and_then(|soc| soc.asn_hash))?;
         gpu.l2_on(coherency)?;
+        // Later architectures have these events elsewhere.
+        let power_watch = match info.id().arch_major().get() < 14 {
+            true => {
+                let registration = PowerStatusRegistration::new(PowerWatch(gpu.clone()));
+                Some(KBox::pin_init(registration, GFP_KERNEL)?)
+            }
+            false => None,
+        };
 
         let drm = UnregisteredDevice::<MagniDrm>::new(pdev, Ok(()))?;
         table::install(&drm)?;
@@ -336,6 +351,7 @@ impl platform::Driver for MagniPlatform {
 
         Ok(BoundData {
             _registration: registration,
+            _power_watch: power_watch,
             _shutdown: shutdown,
             _irqs: irqs,
             _power_off: power_off,

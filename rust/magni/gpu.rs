@@ -10,6 +10,7 @@ use crate::{
     mmio::Mmio,
     mmu::fault,
     regs::gpu::*,
+    trace, //
 };
 use kernel::{
     device::Device,
@@ -17,7 +18,8 @@ use kernel::{
         poll::read_poll_timeout,
         register::Array, //
     },
-    new_mutex, new_spinlock,
+    new_mutex,
+    new_spinlock,
     prelude::*,
     static_lock_class,
     sync::{
@@ -31,6 +33,7 @@ use kernel::{
         msecs_to_jiffies,
         Delta, //
     },
+    tracepoint::PowerStatusListener, //
 };
 
 pub(crate) mod info;
@@ -230,6 +233,19 @@ impl Gpu {
         self.mmio.read64_counter(CYCLE_COUNT)
     }
 
+    fn trace_power_status(&self) {
+        if !trace::wants_power_status() {
+            return;
+        }
+        if let (Ok(shaders), Ok(tilers), Ok(l2)) = (
+            self.mmio.read64(SHADER_READY),
+            self.mmio.read64(TILER_READY),
+            self.mmio.read64(L2_READY),
+        ) {
+            trace::gpu_power_status(&self.dev, shaders, tilers, l2);
+        }
+    }
+
     fn report_fault(&self) {
         let (Ok(status), Ok(address)) = (
             self.mmio.read(GPU_FAULT_STATUS),
@@ -248,6 +264,23 @@ impl Gpu {
     }
 }
 
+/// Watches the units' power while somebody traces it.
+///
+/// Otherwise the events are masked: there are many of them, and nothing depends on them.
+pub(crate) struct PowerWatch(pub(crate) Arc<Gpu>);
+
+impl PowerStatusListener for PowerWatch {
+    fn set(&self, on: bool) {
+        let events = irq::POWER_CHANGED | irq::POWER_CHANGED_ALL;
+        let line = &self.0.line;
+        // An error means that the device is gone, and with it what could be traced.
+        let _ = match on {
+            true => line.clear(events).and_then(|()| line.enable(events)),
+            false => line.disable(events),
+        };
+    }
+}
+
 /// Serves interrupt line "gpu".
 pub(crate) struct GpuIrq(pub(crate) Arc<Gpu>);
 
@@ -260,6 +293,9 @@ impl Service for GpuIrq {
         let gpu = &self.0;
         let _ = gpu.line.clear(events);
 
+        if events & (irq::POWER_CHANGED | irq::POWER_CHANGED_ALL) != 0 {
+            gpu.trace_power_status();
+        }
         if events & irq::FAULT != 0 {
             gpu.report_fault();
         }

@@ -31,6 +31,7 @@ mod power;
 mod regs;
 mod reset;
 mod sched;
+mod trace;
 
 /// The queue `magni-cleanup`, for what may lose its last reference anywhere.
 pub(crate) static CLEANUP: ModuleQueue = ModuleQueue::new();

@@ -10,7 +10,11 @@
 use crate::{
     fw::Firmware,
     mmu::Mmu,
-    sched::Scheduler, //
+    sched::Scheduler,
+    trace::{
+        self,
+        ResetStage, //
+    },
 };
 use kernel::{
     device::Device,
@@ -61,6 +65,7 @@ impl Reset {
     /// times.
     pub(crate) fn schedule(&self, reason: &str) {
         if !self.pending.xchg(true, ordering::Full) {
+            trace::reset(&self.dev, ResetStage::Scheduled);
             dev_err!(
                 self.dev,
                 "{reason}: the GPU is stuck; its jobs end, and it takes no more until the device is unbound and bound again\n"
@@ -149,9 +154,11 @@ impl Worker {
     /// queue.
     fn reset(&self) {
         let _section = SignallingSection::enter();
+        trace::reset(&self.dev, ResetStage::Begun);
 
         self.sched.freeze();
         self.fw.unplug();
+        trace::reset(&self.dev, ResetStage::Stopped);
 
         // Ends all accesses to memory, those of a microcontroller that does not stop as well.
         if self.mmu.reset().is_err() {
@@ -159,6 +166,7 @@ impl Worker {
             self.mmu.unplug();
         }
         self.sched.unplug();
+        trace::reset(&self.dev, ResetStage::Failed);
 
         dev_info!(self.dev, "the GPU is off, its jobs have ended\n");
     }

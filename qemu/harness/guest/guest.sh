@@ -85,6 +85,27 @@ connect_interrupts() {
     set_config 4 06 04
 }
 
+# control COMMAND...: give the emulated GPU an order of tests and print its reply; see
+# "control help". Fails unless the reply is ok.
+control() {
+    local name port reply tries=0
+    while :; do
+        for name in /sys/class/virtio-ports/*/name; do
+            [ "$(cat "$name" 2>/dev/null)" = magni.control ] && port=${name%/name}
+        done
+        [ -z "$port" ] || break
+        tries=$((tries + 1))
+        [ "$tries" -lt 100 ] || fail "there is no port magni.control"
+        usleep 100000
+    done
+    exec 8<>"/dev/${port##*/}" || fail "the port magni.control is in use"
+    echo "$*" >&8
+    read -r reply <&8
+    exec 8>&-
+    echo "$reply"
+    [ "${reply%% *}" = ok ]
+}
+
 # load_modules: what the driver depends on, in order.
 load_modules() {
     for module in "$MODULES"/deps/*; do
@@ -94,7 +115,7 @@ load_modules() {
 
 # load_driver: the driver under test; it must bind and make its DRM nodes.
 load_driver() {
-    insmod "$MODULES/$MODULE.ko" || fail "insmod $MODULE.ko"
+    insmod "$MODULES/$MODULE.ko" $MODULE_ARGS || fail "insmod $MODULE.ko"
     bound || fail "$MODULE is loaded, but not bound to $GPU"
     node >/dev/null || fail "$MODULE is bound, but there is no DRM render node"
 }

@@ -66,6 +66,21 @@ no_leak() {
     [ "$left" -lt "$limit" ] || fail "each round leaves about $left bytes in use; the limit is $limit"
 }
 
+# leaks: the driver goes, and kmemleak finds nothing that it has left behind.
+leaks() {
+    local report file=/sys/kernel/debug/kmemleak
+    if grep -q "^$MODULE " /proc/modules; then
+        unload || fail "rmmod $MODULE"
+    fi
+    # kmemleak says nothing of what is younger than five seconds, and of what has changed since
+    # it last looked.
+    sleep 6
+    echo scan >$file || fail "this kernel has no kmemleak"
+    echo scan >$file
+    report=$(cat $file)
+    [ -z "$report" ] || { echo "$report"; fail "kmemleak has found leaks"; }
+}
+
 load_unload_once() {
     unload || fail "rmmod $MODULE"
     load_driver
@@ -153,7 +168,7 @@ bad_firmware_once() {
 
 # not_bound: the module loads, but does not bind to the device in /sys whose name holds "gpu".
 not_bound() {
-    insmod "$MODULES/$MODULE.ko" || fail "insmod $MODULE.ko"
+    insmod "$MODULES/$MODULE.ko" $MODULE_ARGS || fail "insmod $MODULE.ko"
     ls -d "$PLATFORM"/*gpu* 2>/dev/null && fail "the driver has bound"
     ls -d /dev/dri/renderD* 2>/dev/null && fail "there is a DRM node"
     unload || fail "rmmod $MODULE"

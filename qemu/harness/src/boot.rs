@@ -28,6 +28,8 @@ const BOOT_LIMIT: Duration = Duration::from_secs(180);
 const GRACE: Duration = Duration::from_secs(60);
 /// QEMU's end after the guest's last word.
 const POWER_OFF_LIMIT: Duration = Duration::from_secs(60);
+/// Name of the socket at which the model takes the orders of tests.
+const CONTROL: &str = "control";
 /// The model serves its socket within this time.
 const MODEL_LIMIT: Duration = Duration::from_secs(20);
 
@@ -125,6 +127,8 @@ fn start_model(
     command
         .arg("--socket")
         .arg(socket)
+        .arg("--control")
+        .arg(socket.with_file_name(CONTROL))
         .args(settings.model_args.split_whitespace())
         .args(&plan.model_args)
         .stdin(Stdio::null())
@@ -166,7 +170,7 @@ fn start_qemu(
     blob: &Path,
     sender: &Sender<Event>,
 ) -> Result<Process> {
-    let kernel = settings.kernel();
+    let kernel = settings.image(plan.kernel)?;
     ensure!(
         kernel.exists(),
         "{} is missing: run make setup",
@@ -183,7 +187,7 @@ fn start_qemu(
         .arg(initramfs)
         .arg("-dtb")
         .arg(blob)
-        .args(["-append", machine::COMMAND_LINE])
+        .args(["-append", &plan.command_line()])
         .arg("-chardev")
         .arg(format!("socket,id=guest,path={}", port.display()));
     if plan.interactive {
@@ -199,7 +203,8 @@ fn start_qemu(
     if !settings.no_gpu {
         command
             .arg("-device")
-            .arg(machine::gpu_device(&work.join("gpu")));
+            .arg(machine::gpu_device(&work.join("gpu")))
+            .args(machine::control_port(&work.join(CONTROL)));
     }
     let mut qemu = Process::spawn(&mut command)?;
     if let Some(stream) = qemu.child().stdout.take() {

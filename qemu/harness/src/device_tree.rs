@@ -25,7 +25,7 @@ pub(crate) enum Variant {
     NoRegs,
 }
 
-/// Address of the register window: where the kernel puts BAR 0 of the only PCI function.
+/// Address of the register window: where the kernel puts BAR 0 of the first PCI function, which has the largest one.
 const REGS: &str = "reg = <0x0 0x10000000 0x0 0x200000>;";
 /// SPIs 108 to 110, edge triggered: the GICv2m frame's lines for MSI data 140 to 142.
 const INTERRUPTS: &str = "interrupts = <0 108 1>, <0 109 1>, <0 110 1>;

@@ -9,13 +9,16 @@ use anyhow::{ensure, Context, Result};
 use crate::initramfs::Archive;
 use crate::kmod;
 use crate::plan::Plan;
-use crate::settings::{Driver, Settings};
+use crate::settings::{Driver, Kernel, Settings};
 
 /// Where drivers look for the firmware of a Mali-G610.
 pub(crate) const FIRMWARE: &str = "/lib/firmware/arm/mali/arch10.8/mali_csffw.bin";
 
 /// Programs that are in every guest when they have been built.
 const PROGRAMS: &[&str] = &["smoke", "conformance", "stress"];
+
+/// Modules that tests load. They depend on nothing that the driver does not depend on too.
+const OTHER_MODULES: &[&str] = &["vgem"];
 
 /// Writes the guest's root file system to `path`.
 ///
@@ -37,7 +40,15 @@ pub(crate) fn write_initramfs(settings: &Settings, plan: &Plan, path: &Path) -> 
     )?;
     archive.file("/lib/magni/plan.sh", 0o644, plan.script().as_bytes())?;
     let name = plan.driver.name();
-    let environment = format!("MODULE={name}\nPLATFORM_DRIVER={name}\nFIRMWARE={FIRMWARE}\n");
+    let module_args = match plan.driver {
+        Driver::Magni => settings.module_args.as_str(),
+        Driver::Panthor => "",
+    };
+    let environment = format!(
+        "MODULE={name}\nMODULE_ARGS='{module_args}'\nPLATFORM_DRIVER={name}\nFIRMWARE={FIRMWARE}\n\
+         export MAGNI_SLOWER={}\n",
+        plan.slower()
+    );
     archive.file("/lib/magni/env.sh", 0o644, environment.as_bytes())?;
     ensure!(
         settings.busybox.exists(),
@@ -46,7 +57,7 @@ pub(crate) fn write_initramfs(settings: &Settings, plan: &Plan, path: &Path) -> 
     );
     archive.copy("/bin/busybox", 0o755, &settings.busybox)?;
     archive.file(FIRMWARE, 0o644, &mali_firmware::build())?;
-    add_modules(settings, plan.driver, &mut archive)?;
+    add_modules(settings, plan, &mut archive)?;
     for name in PROGRAMS {
         let program = settings.guest_program(name);
         if program.exists() {
@@ -60,14 +71,28 @@ pub(crate) fn write_initramfs(settings: &Settings, plan: &Plan, path: &Path) -> 
 }
 
 /// Adds the driver's module and everything it depends on, numbered in load order.
-fn add_modules(settings: &Settings, driver: Driver, archive: &mut Archive) -> Result<()> {
-    let tree = kmod::Tree::new(&settings.modules_dir())?;
-    let module = match driver {
+fn add_modules(settings: &Settings, plan: &Plan, archive: &mut Archive) -> Result<()> {
+    let tree = kmod::Tree::new(&settings.modules_dir(plan.kernel)?)?;
+    let module = match plan.driver {
         Driver::Panthor => tree.load("panthor")?,
         Driver::Magni => {
-            kmod::load(&settings.module).context("the driver has not been built: run make")?
+            let hint = match plan.kernel {
+                Kernel::Stock => "the driver has not been built: run make",
+                Kernel::Debug => {
+                    "the driver has not been built for the debug kernel: run make module-debug"
+                }
+            };
+            kmod::load(settings.module(plan.kernel)).context(hint)?
         }
     };
+    for other in OTHER_MODULES {
+        let other = tree.load(other)?;
+        archive.file(
+            &format!("/lib/magni/modules/{}.ko", other.name),
+            0o644,
+            &other.image,
+        )?;
+    }
     for (number, dependency) in tree.dependencies(&module)?.iter().enumerate() {
         archive.file(
             &format!("/lib/magni/modules/deps/{number:02}-{}.ko", dependency.name),

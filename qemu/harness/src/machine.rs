@@ -55,6 +55,23 @@ pub(crate) fn gpu_device(path: &Path) -> String {
     )
 }
 
+/// The port through which tests in the guest order faults at the model's control socket `path`.
+///
+/// It comes after the GPU, which has to stay the first PCI function.
+pub(crate) fn control_port(path: &Path) -> Vec<String> {
+    let socket = format!("socket,id=control,path={}", path.display());
+    [
+        "-chardev",
+        &socket,
+        "-device",
+        "virtio-serial-pci,addr=02.0,max_ports=2",
+        "-device",
+        "virtserialport,chardev=control,name=magni.control",
+    ]
+    .map(str::to_owned)
+    .into()
+}
+
 /// Kernel command line of a boot.
 ///
 /// `printk.devkmsg` lets all marks of the guest through; a kernel that has panicked stops at once.

@@ -13,6 +13,7 @@ mod device_tree;
 mod guest;
 mod initramfs;
 mod kmod;
+mod kunit;
 mod machine;
 mod plan;
 mod report;
@@ -28,7 +29,7 @@ use clap::{Parser, Subcommand};
 
 use crate::plan::{Plan, Step};
 use crate::report::Outcome;
-use crate::settings::{Driver, Settings};
+use crate::settings::{Driver, Kernel, Settings};
 use crate::ui::Ui;
 
 #[derive(Parser)]
@@ -47,6 +48,9 @@ enum Command {
         /// The driver to load.
         #[arg(long, env = "DRIVER", default_value = "magni")]
         driver: Driver,
+        /// The kernel to boot.
+        #[arg(long, env = "KERNEL", default_value = "stock")]
+        kernel: Kernel,
         /// The device tree.
         #[arg(long, value_enum, default_value_t)]
         device_tree: device_tree::Variant,
@@ -62,6 +66,9 @@ enum Command {
         /// The driver to load.
         #[arg(long, env = "DRIVER", default_value = "magni")]
         driver: Driver,
+        /// The kernel to boot.
+        #[arg(long, env = "KERNEL", default_value = "stock")]
+        kernel: Kernel,
     },
     /// Run the test suite.
     Test {
@@ -89,25 +96,29 @@ fn run(arguments: Arguments) -> Result<bool> {
     match arguments.command {
         Command::Run {
             driver,
+            kernel,
             device_tree,
             limit,
             program,
         } => {
-            let plan = Plan::new(format!("run-{driver}"), driver);
+            let plan = Plan::new(boot_name("run", driver, kernel), driver, kernel);
             let mut plan = if settings.no_gpu {
                 plan
             } else {
                 plan.with_driver()
             };
             plan.device_tree = device_tree;
-            let plan = plan.then([Step::new("program", &program, limit)]);
+            let mut plan = plan.then([Step::new("program", &program, limit)]);
+            if !settings.no_gpu {
+                plan = plan.without_leaks();
+            }
             let ui = Ui::new(&format!("{driver}"), true);
             let outcome = boot::run(&settings, &plan, &ui)?;
             summarise(&plan, &outcome);
             Ok(outcome.passed())
         }
-        Command::Shell { driver } => {
-            let mut plan = Plan::new(format!("shell-{driver}"), driver);
+        Command::Shell { driver, kernel } => {
+            let mut plan = Plan::new(boot_name("shell", driver, kernel), driver, kernel);
             if !settings.no_gpu {
                 plan = plan.with_driver();
             }
@@ -127,6 +138,14 @@ fn run(arguments: Arguments) -> Result<bool> {
                 suite::run(&settings, groups, &filters)
             }
         }
+    }
+}
+
+/// Name of a boot by hand, and of its folder of logs.
+fn boot_name(what: &str, driver: Driver, kernel: Kernel) -> String {
+    match kernel {
+        Kernel::Stock => format!("{what}-{driver}"),
+        Kernel::Debug => format!("{what}-debug-{driver}"),
     }
 }
 

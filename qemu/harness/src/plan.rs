@@ -5,7 +5,11 @@
 use std::time::Duration;
 
 use crate::device_tree::Variant;
-use crate::settings::Driver;
+use crate::machine;
+use crate::settings::{Driver, Kernel};
+
+/// The step at the end of a boot of the debug kernel.
+pub(crate) const LEAKS: &str = "leaks";
 
 /// One command in the guest.
 #[derive(Clone, Debug)]
@@ -45,6 +49,10 @@ impl Step {
 pub(crate) struct Plan {
     /// Name of the boot, and of the folder with its logs.
     pub(crate) name: String,
+    /// The kernel that is booted.
+    pub(crate) kernel: Kernel,
+    /// Words for the kernel's command line.
+    pub(crate) command_line: Vec<String>,
     /// The driver whose module and dependencies are in the guest.
     pub(crate) driver: Driver,
     /// The device tree.
@@ -61,9 +69,12 @@ pub(crate) struct Plan {
 
 impl Plan {
     /// A boot without steps.
-    pub(crate) fn new(name: impl Into<String>, driver: Driver) -> Self {
+    pub(crate) fn new(name: impl Into<String>, driver: Driver, kernel: Kernel) -> Self {
         Self {
             name: name.into(),
+            kernel,
+            // KUnit runs in boots of its own, not each time the module is loaded.
+            command_line: vec!["kunit.enable=0".to_owned()],
             driver,
             device_tree: Variant::default(),
             model_args: Vec::new(),
@@ -87,10 +98,41 @@ impl Plan {
             .then([Step::new("load-driver", "load_driver", 120).required()])
     }
 
-    /// Adds steps at the end.
+    /// Adds steps at the end; they get more time where everything is watched.
     pub(crate) fn then(mut self, steps: impl IntoIterator<Item = Step>) -> Self {
-        self.steps.extend(steps);
+        let factor = self.slower();
+        self.steps.extend(steps.into_iter().map(|step| Step {
+            limit: step.limit * factor,
+            ..step
+        }));
         self
+    }
+
+    /// How much more time than on the stock kernel a program may take.
+    pub(crate) fn slower(&self) -> u32 {
+        match self.kernel {
+            Kernel::Stock => 1,
+            Kernel::Debug => 4,
+        }
+    }
+
+    /// Ends a boot of the debug kernel: the driver goes, and nothing that it allocated is left.
+    pub(crate) fn without_leaks(self) -> Self {
+        match (self.kernel, self.driver) {
+            (Kernel::Debug, Driver::Magni) => self.then([Step::new(LEAKS, "leaks", 60)]),
+            // The C driver leaks its cooling device: nothing to judge.
+            (Kernel::Debug, Driver::Panthor) | (Kernel::Stock, _) => self,
+        }
+    }
+
+    /// The kernel's command line.
+    pub(crate) fn command_line(&self) -> String {
+        let mut line = machine::COMMAND_LINE.to_owned();
+        for word in &self.command_line {
+            line.push(' ');
+            line.push_str(word);
+        }
+        line
     }
 
     /// The shell text of the plan, which the guest's init reads.
@@ -122,7 +164,8 @@ mod tests {
 
     #[test]
     fn commands_survive_the_shell() {
-        let plan = Plan::new("x", Driver::Magni).then([Step::new("a", "echo 'b c'", 5)]);
+        let plan =
+            Plan::new("x", Driver::Magni, Kernel::Stock).then([Step::new("a", "echo 'b c'", 5)]);
         assert_eq!(plan.script(), "step 'a' 5 'echo '\\''b c'\\'''\n");
     }
 }

@@ -335,7 +335,7 @@ fn key(source: Source) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::settings::Driver;
+    use crate::settings::{Driver, Kernel};
 
     fn line(source: Source, text: &str) -> Event {
         Event::Line(source, text.to_owned())
@@ -354,7 +354,7 @@ mod tests {
 
     #[test]
     fn a_splat_fails_the_step_it_came_from_only() -> Result<()> {
-        let plan = Plan::new("x", Driver::Magni)
+        let plan = Plan::new("x", Driver::Magni, Kernel::Stock)
             .then([Step::new("one", "true", 1), Step::new("two", "true", 1)]);
         let dir = tempfile::tempdir()?;
         let mut recorder = Recorder::new(&plan, dir.path())?;
@@ -388,7 +388,7 @@ mod tests {
 
     #[test]
     fn an_early_end_is_a_problem() -> Result<()> {
-        let plan = Plan::new("x", Driver::Magni).then([Step::new("one", "true", 1)]);
+        let plan = Plan::new("x", Driver::Magni, Kernel::Stock).then([Step::new("one", "true", 1)]);
         let dir = tempfile::tempdir()?;
         let mut recorder = Recorder::new(&plan, dir.path())?;
         recorder.event(&line(Source::Guest, "@magni begin one"))?;

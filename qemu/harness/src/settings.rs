@@ -5,6 +5,7 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
 
+use anyhow::{Context, Result};
 use clap::{Args, ValueEnum};
 
 /// The driver that a boot loads.
@@ -32,6 +33,16 @@ impl fmt::Display for Driver {
     }
 }
 
+/// The kernel that a boot runs.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Kernel {
+    /// The distribution's own, unmodified.
+    #[default]
+    Stock,
+    /// The same source with everything that watches a driver turned on; see `scripts/debug.config`.
+    Debug,
+}
+
 /// Files and programs that every boot uses; `scripts/harness` supplies them.
 #[derive(Args, Clone, Debug)]
 pub(crate) struct Settings {
@@ -41,6 +52,12 @@ pub(crate) struct Settings {
     /// Release of the stock kernel, as `uname -r` says it.
     #[arg(long, env = "MAGNI_KERNEL_RELEASE")]
     release: String,
+    /// Folder with the debug kernel and its modules, laid out like the stock kernel's.
+    #[arg(long, env = "MAGNI_DEBUG_KERNEL_FILES")]
+    debug_kernel_files: Option<PathBuf>,
+    /// Release of the debug kernel.
+    #[arg(long, env = "MAGNI_DEBUG_KERNEL_RELEASE")]
+    debug_release: Option<String>,
     /// Folder with the programs for this machine (`mali-csf`).
     #[arg(long, env = "MAGNI_BIN", default_value = "build/bin")]
     pub(crate) bin: PathBuf,
@@ -49,7 +66,13 @@ pub(crate) struct Settings {
     pub(crate) guest_bin: PathBuf,
     /// The module under test when it is Magni.
     #[arg(long, default_value = "build/module/magni.ko")]
-    pub(crate) module: PathBuf,
+    module: PathBuf,
+    /// The same, built for the debug kernel.
+    #[arg(long, default_value = "build/module-debug/magni.ko")]
+    debug_module: PathBuf,
+    /// Parameters for the module when it is Magni, separated by spaces.
+    #[arg(long, env = "MODULE_ARGS", default_value = "")]
+    pub(crate) module_args: String,
     /// Static arm64 busybox.
     #[arg(long, default_value = "/usr/bin/busybox")]
     pub(crate) busybox: PathBuf,
@@ -71,15 +94,37 @@ pub(crate) struct Settings {
 
 impl Settings {
     /// The kernel image.
-    pub(crate) fn kernel(&self) -> PathBuf {
-        self.modules_dir().join("vmlinuz")
+    ///
+    /// # Errors
+    ///
+    /// When the debug kernel is asked for and `scripts/harness` has not said where it is.
+    pub(crate) fn image(&self, kernel: Kernel) -> Result<PathBuf> {
+        Ok(self.modules_dir(kernel)?.join("vmlinuz"))
     }
 
-    /// The folder with the stock kernel's modules.
-    pub(crate) fn modules_dir(&self) -> PathBuf {
-        self.kernel_files
-            .join("usr/lib/modules")
-            .join(&self.release)
+    /// The folder with the kernel's modules.
+    ///
+    /// # Errors
+    ///
+    /// As for [`image`](Self::image).
+    pub(crate) fn modules_dir(&self, kernel: Kernel) -> Result<PathBuf> {
+        let (files, release) = match kernel {
+            Kernel::Stock => (&self.kernel_files, &self.release),
+            Kernel::Debug => self
+                .debug_kernel_files
+                .as_ref()
+                .zip(self.debug_release.as_ref())
+                .context("where the debug kernel is was not said: use scripts/harness")?,
+        };
+        Ok(files.join("usr/lib/modules").join(release))
+    }
+
+    /// The module under test when it is Magni.
+    pub(crate) fn module(&self, kernel: Kernel) -> &Path {
+        match kernel {
+            Kernel::Stock => &self.module,
+            Kernel::Debug => &self.debug_module,
+        }
     }
 
     /// The model's program.

@@ -51,6 +51,9 @@ const KERNEL: &[&str] = &[
     "Call trace:",
 ];
 
+/// What kmemleak says when it starts; all else that it says is a problem.
+const KMEMLEAK_STARTS: &str = "kmemleak: Kernel memory leak detector initialized";
+
 /// What the model's report of misuse contains; register accesses come before and after it.
 const MISUSE: &str = "mali-csf: MISUSE:";
 /// What each of those accesses starts with.
@@ -85,7 +88,7 @@ impl KernelWatch {
             if line.contains("---[ end trace") || open.0.len() >= KEEP {
                 self.found.extend(self.open.take());
             }
-        } else if KERNEL.iter().any(|word| line.contains(word)) {
+        } else if KERNEL.iter().any(|word| line.contains(word)) && !line.contains(KMEMLEAK_STARTS) {
             self.open = Some(Splat(vec![line.to_owned()]));
         }
     }
@@ -157,6 +160,18 @@ mod tests {
         let found = watch.take();
         assert_eq!(found.len(), 2);
         assert_eq!(found.first().map(|splat| splat.0.len()), Some(3));
+    }
+
+    #[test]
+    fn a_leak_is_a_problem_and_its_detector_is_not() {
+        let mut watch = KernelWatch::default();
+        watch.line(
+            "[ 5.0] kmemleak: Kernel memory leak detector initialized (mem pool available: 39723)",
+        );
+        assert!(watch.take().is_empty());
+        watch
+            .line("[ 9.0] kmemleak: 1 new suspected memory leaks (see /sys/kernel/debug/kmemleak)");
+        assert_eq!(watch.take().len(), 1);
     }
 
     #[test]

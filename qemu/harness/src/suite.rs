@@ -12,8 +12,9 @@ mod run;
 pub(crate) use groups::all;
 pub(crate) use run::{list, run};
 
+use crate::kunit;
 use crate::plan::Plan;
-use crate::report::StepOutcome;
+use crate::report::{Outcome, StepOutcome};
 
 /// What makes a case pass.
 #[derive(Clone, Debug)]
@@ -24,6 +25,8 @@ enum Check {
     Part(String),
     /// The same, and the driver says in exactly one line what is wrong: it holds these words.
     OneLine(Vec<&'static str>),
+    /// The same, and these KUnit suites passed on the console meanwhile; or why they are not known.
+    Kunit(Result<Vec<String>, String>),
     /// The boot comes up, nothing goes wrong between steps, and it powers off.
     Boot,
 }
@@ -42,6 +45,8 @@ struct Case {
 #[derive(Clone, Debug)]
 pub(crate) struct Group {
     plan: Plan,
+    /// What stands before the names of its cases.
+    prefix: String,
     cases: Vec<Case>,
 }
 
@@ -103,8 +108,21 @@ fn complaints<'a>(outcome: &'a StepOutcome, driver: &str) -> Vec<&'a str> {
 }
 
 impl Case {
+    /// Each test that the case stands for, with the reason why it fails, `None` when it passes.
+    fn verdicts(&self, group: &Group, outcome: &Outcome) -> Vec<(String, Option<String>)> {
+        let mut verdicts = vec![(self.name.clone(), self.failure(group, outcome))];
+        if let (Check::Kunit(Ok(suites)), Some(result)) =
+            (&self.check, outcome.steps.get(&self.step))
+        {
+            let tests = kunit::verdicts(suites, &result.kernel);
+            let named = |(name, why)| (format!("{}::{name}", group.prefix), why);
+            verdicts.extend(tests.into_iter().map(named));
+        }
+        verdicts
+    }
+
     /// Why the case fails; `None` when it passes.
-    fn failure(&self, group: &Group, outcome: &crate::report::Outcome) -> Option<String> {
+    fn failure(&self, group: &Group, outcome: &Outcome) -> Option<String> {
         if let Check::Boot = self.check {
             let mut problems = outcome.problems.clone();
             problems.extend(
@@ -145,7 +163,8 @@ impl Case {
                     )),
                 }
             }
-            Check::Step | Check::OneLine(_) | Check::Boot => {
+            Check::Kunit(Err(why)) => Some(why.clone()),
+            Check::Step | Check::OneLine(_) | Check::Kunit(_) | Check::Boot => {
                 (!result.passed()).then(|| why(result))
             }
         }

@@ -8,6 +8,7 @@
 use std::fmt;
 use std::time::Instant;
 
+use crate::faults::Faults;
 use crate::profile::Profile;
 
 /// What an access through an address space wants to do.
@@ -125,6 +126,9 @@ pub trait Bus {
 
     /// Cleans and invalidates the caches and moves the latest flush id on.
     fn flush_caches(&mut self);
+
+    /// The faults that a test ordered.
+    fn faults(&self) -> &Faults;
 
     /// The GPU that is emulated.
     fn profile(&self) -> &Profile;

@@ -33,6 +33,9 @@ pub struct GpuControl {
     epoch: Instant,
     reset_due: Option<Instant>,
     flush_due: Option<Instant>,
+    /// A test ordered that the reset, or the flush, does not complete.
+    reset_hangs: bool,
+    flush_hangs: bool,
     fault_status: u32,
     fault_address: u64,
     l2_config: u32,
@@ -48,6 +51,8 @@ impl GpuControl {
             epoch: now,
             reset_due: None,
             flush_due: None,
+            reset_hangs: false,
+            flush_hangs: false,
             fault_status: 0,
             fault_address: 0,
             l2_config: 0,
@@ -68,7 +73,24 @@ impl GpuControl {
 
     /// Whether a reset is going on.
     pub fn resetting(&self) -> bool {
-        self.reset_due.is_some()
+        self.reset_due.is_some() || self.reset_hangs
+    }
+
+    /// Whether the reset that is going on will not complete.
+    pub fn reset_hangs(&self) -> bool {
+        self.reset_hangs
+    }
+
+    /// Keeps the reset that was just begun from completing.
+    pub fn hang_reset(&mut self) {
+        self.reset_due = None;
+        self.reset_hangs = true;
+    }
+
+    /// Keeps the flush that was just begun from completing.
+    pub fn hang_flush(&mut self) {
+        self.flush_due = None;
+        self.flush_hangs = true;
     }
 
     /// When something finishes by itself.
@@ -128,7 +150,7 @@ impl GpuControl {
             reg::AS_PRESENT => profile.as_present,
             reg::CSF_ID => profile.csf_id,
             reg::GPU_STATUS => {
-                let busy = self.reset_due.is_some() || self.flush_due.is_some();
+                let busy = self.resetting() || self.flushing();
                 [
                     (busy, status::ACTIVE),
                     (self.power.active(), status::PWR_ACTIVE),
@@ -222,9 +244,14 @@ impl GpuControl {
         Ok(Action::None)
     }
 
+    fn flushing(&self) -> bool {
+        self.flush_due.is_some() || self.flush_hangs
+    }
+
     fn command(&mut self, value: u32, now: Instant) -> Result<Action, String> {
         let (kind, payload) = (value & 0xff, value >> 8);
-        if self.resetting() && kind != command::NOP {
+        let again = self.reset_hangs && kind == command::RESET;
+        if self.resetting() && !again && kind != command::NOP {
             return Err(format!("GPU_COMMAND {value:#x} while a reset is going on"));
         }
         match (kind, payload) {
@@ -232,13 +259,14 @@ impl GpuControl {
             (command::RESET, command::RESET_SOFT | command::RESET_HARD) => {
                 self.power.reset();
                 self.flush_due = None;
+                (self.reset_hangs, self.flush_hangs) = (false, false);
                 self.fault_cleared();
                 (self.l2_config, self.coherency, self.asn_hash) = (0, 0, [0; 3]);
                 self.reset_due = Some(now + RESET_TIME);
                 Ok(Action::Reset)
             }
             (command::FLUSH_CACHES, _) => {
-                if self.flush_due.is_some() {
+                if self.flushing() {
                     return Err("cache flush while another one is going on".to_owned());
                 }
                 let mode = |shift: u32| (payload >> shift) & 0xf;

@@ -6,9 +6,10 @@
 //! of the firmware and the command streams.
 
 use std::fmt;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::bus::{Access, Bus, Fault, TraceKind};
+use crate::faults::{at_slot, Faults, Key, Kind, Values};
 use crate::flush_id::FlushId;
 use crate::gpu::power::Block;
 use crate::gpu::{Action, GpuControl};
@@ -34,6 +35,15 @@ pub enum Event {
     Doorbell(u32),
 }
 
+/// Interrupts without a cause that are yet to be sent.
+struct Disturbance {
+    line: Line,
+    bits: u32,
+    left: u64,
+    next: Instant,
+    gap: Duration,
+}
+
 /// Everything but the firmware.
 pub struct Hardware {
     profile: Profile,
@@ -41,6 +51,9 @@ pub struct Hardware {
     pub ram: GuestRam,
     /// GPU control.
     pub gpu: GpuControl,
+    /// What a test ordered to go wrong.
+    pub faults: Faults,
+    disturbance: Option<Disturbance>,
     mmu: Mmu,
     irqs: [IrqBlock; 3],
     vectors: Box<dyn Vectors>,
@@ -62,6 +75,8 @@ impl Hardware {
     ) -> Self {
         Self {
             gpu: GpuControl::new(&profile, Instant::now()),
+            faults: Faults::default(),
+            disturbance: None,
             mmu: Mmu::new(&profile),
             profile,
             ram: GuestRam::default(),
@@ -104,13 +119,50 @@ impl Hardware {
 
     /// When something finishes by itself.
     pub fn due(&self) -> Option<Instant> {
-        self.gpu.due()
+        let disturbance = self.disturbance.as_ref().map(|d| d.next);
+        [self.gpu.due(), disturbance].into_iter().flatten().min()
     }
 
     /// Finishes what is due.
     pub fn settle(&mut self, now: Instant) {
         let bits = self.gpu.settle(now);
         self.raise(Line::Gpu, bits);
+        if self.disturbance.as_ref().is_some_and(|d| d.next <= now) {
+            self.send_disturbance(now);
+        }
+    }
+
+    /// Sends `count` interrupts without a cause, `gap` apart.
+    pub fn disturb(&mut self, line: Line, bits: u32, count: u64, gap: Duration) {
+        self.disturbance = (count != 0).then(|| Disturbance {
+            line,
+            bits,
+            left: count,
+            next: Instant::now(),
+            gap,
+        });
+    }
+
+    /// Sends no more interrupts without a cause.
+    pub fn calm(&mut self) {
+        self.disturbance = None;
+    }
+
+    /// Sends one of the interrupts without a cause; late ones are not caught up on, so
+    /// that each has the host's attention for a while.
+    fn send_disturbance(&mut self, now: Instant) {
+        let Some(disturbance) = &mut self.disturbance else {
+            return;
+        };
+        let (line, bits) = (disturbance.line, disturbance.bits);
+        disturbance.left -= 1;
+        disturbance.next = now + disturbance.gap;
+        if disturbance.left == 0 {
+            self.disturbance = None;
+        }
+        self.irqs[line as usize].disturb(bits);
+        self.signal(line);
+        self.faults.done(Kind::SpuriousInterrupt);
     }
 
     /// The host reads the 32-bit register at `offset`.
@@ -162,6 +214,12 @@ impl Hardware {
     }
 
     fn signal(&mut self, line: Line) {
+        let place = Values::default().with(Key::Line, line as u64);
+        if self.faults.strike(Kind::LostInterrupt, &place).is_some() {
+            self.trace
+                .line(TraceKind::Irq, format_args!("{line:?} edge is lost"));
+            return;
+        }
         self.trace
             .line(TraceKind::Irq, format_args!("{line:?} edge"));
         self.vectors.signal(line);
@@ -209,6 +267,10 @@ impl Hardware {
         }
         let name = || regs::name(offset);
         if self.gpu.resetting() && offset != gpu::GPU_COMMAND {
+            if self.gpu.reset_hangs() {
+                // The host has waited long enough, and has to give the GPU up.
+                return Event::None;
+            }
             self.misuse(format_args!(
                 "write of {value:#x} to {} while a reset is going on",
                 name()
@@ -219,7 +281,15 @@ impl Hardware {
             csf::MCU_CONTROL => return self.control_mcu(value),
             mmu::AS_BASE..=AS_LAST => {
                 let raw = self.irqs[Line::Mmu as usize].raw();
-                self.mmu.write(offset - mmu::AS_BASE, value, raw);
+                let at = offset - mmu::AS_BASE;
+                if at % mmu::AS_STRIDE == mmu::reg::COMMAND && value != mmu::command::NOP {
+                    let as_nr = at / mmu::AS_STRIDE;
+                    let place = Values::default().with(Key::As, as_nr.into());
+                    if self.faults.strike(Kind::AsStuck, &place).is_some() {
+                        self.mmu.hang(as_nr as u8);
+                    }
+                }
+                self.mmu.write(at, value, raw);
             }
             csf::DOORBELL_BASE.. => return self.ring(offset),
             gpu::L2_PWROFF if value != 0 && self.mcu_status != csf::status::DISABLED => {
@@ -228,11 +298,24 @@ impl Hardware {
                 ));
             }
             _ => match self.gpu.write(offset, value, &self.profile, now) {
-                Ok(Action::None) => {}
+                Ok(Action::None) => {
+                    let powering = offset == gpu::L2_PWRON && self.gpu.power.active();
+                    if powering && self.strikes(Kind::L2Stuck) {
+                        self.gpu.power.hang(Block::L2);
+                    }
+                }
                 // The C driver also flushes and sets address spaces up with the L2 off, when
                 // it is unbound from a GPU in use: no report for what its users would have met.
-                Ok(Action::Flush) => self.clean_caches(),
+                Ok(Action::Flush) => {
+                    if self.strikes(Kind::FlushStuck) {
+                        self.gpu.hang_flush();
+                    }
+                    self.clean_caches();
+                }
                 Ok(Action::Reset) => {
+                    if self.strikes(Kind::SoftResetStuck) {
+                        self.gpu.hang_reset();
+                    }
                     self.reset();
                     return Event::Stop;
                 }
@@ -295,12 +378,30 @@ impl Hardware {
         }
         if !self.mcu_running() {
             let status = self.mcu_status;
+            if status == csf::status::FATAL && self.faults.excused() {
+                // The host cannot know yet.
+                return Event::None;
+            }
             self.misuse(format_args!(
                 "doorbell {page} rung while the microcontroller does not run (MCU_STATUS {status})"
             ));
             return Event::None;
         }
+        let lost = match page {
+            0 => Values::default(),
+            page => at_slot(page - 1),
+        };
+        if self.faults.strike(Kind::LostDoorbell, &lost).is_some() {
+            self.trace
+                .line(TraceKind::Request, format_args!("doorbell {page} is lost"));
+            return Event::None;
+        }
         Event::Doorbell(page)
+    }
+
+    /// Whether a fault that strikes anywhere does so now.
+    fn strikes(&self, kind: Kind) -> bool {
+        self.faults.strike(kind, &Values::default()).is_some()
     }
 
     fn clean_caches(&mut self) {
@@ -432,6 +533,10 @@ impl Bus for Hardware {
 
     fn flush_caches(&mut self) {
         self.clean_caches();
+    }
+
+    fn faults(&self) -> &Faults {
+        &self.faults
     }
 
     fn profile(&self) -> &Profile {

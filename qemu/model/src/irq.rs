@@ -51,6 +51,11 @@ impl IrqBlock {
         self.level() && !before
     }
 
+    /// Sets bits of RAWSTAT for an interrupt that is sent in any case.
+    pub fn disturb(&mut self, bits: u32) {
+        self.raw |= bits;
+    }
+
     /// Clears RAWSTAT, as a reset does; the mask survives (driver fact: it is written
     /// before a soft reset and relied on after it).
     pub fn reset(&mut self) {

@@ -6,7 +6,9 @@
 //! that tests reach each part.
 
 pub mod bus;
+pub mod control;
 pub mod csf;
+pub mod faults;
 pub mod flush_id;
 pub mod gpu;
 pub mod hardware;

@@ -9,10 +9,13 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use crate::csf::{Csf, Next};
+use crate::bus::{exception, Access, Bus, Fault};
+use crate::csf::{Csf, McuState, Next};
+use crate::faults::{Key, Kind, Values};
 use crate::hardware::{Event, Hardware};
+use crate::irq::Line;
 use crate::profile::Profile;
 use crate::regs::csf::status;
 
@@ -74,10 +77,69 @@ impl Machine {
         self.doorbells = 0;
     }
 
+    /// Does an action that a test ordered.
+    ///
+    /// # Errors
+    ///
+    /// Why it cannot be done now.
+    pub fn act(&mut self, kind: Kind, values: &Values) -> Result<(), String> {
+        match kind {
+            Kind::McuHalt => self.fail(McuState::Halted)?,
+            Kind::McuFatal => self.fail(McuState::Fatal)?,
+            Kind::SpuriousInterrupt => {
+                let line = match values.or(Key::Line, 0) {
+                    0 => Line::Job,
+                    1 => Line::Mmu,
+                    _ => Line::Gpu,
+                };
+                let gap = Duration::from_micros(values.or(Key::GapUs, 50));
+                let bits = values.or(Key::Bits, 0) as u32;
+                let count = values.or(Key::Count, 1);
+                self.hardware.disturb(line, bits, count, gap);
+                // Each interrupt is counted when it is sent.
+                return Ok(());
+            }
+            Kind::GpuFault => {
+                let fault = values.or(Key::Type, 0x80) as u32;
+                let address = values.or(Key::Addr, 0);
+                self.hardware.raise_gpu_fault(fault, address);
+            }
+            Kind::MmuFault => {
+                let as_nr = values.or(Key::As, 1) as u8;
+                let present = self.hardware.profile().as_present;
+                if (present >> as_nr) & 1 == 0 {
+                    return Err(format!("there is no address space {as_nr}"));
+                }
+                self.hardware.raise_mmu_fault(&mmu_fault(as_nr, values));
+            }
+            Kind::AsFaultMcu => {
+                self.fail(McuState::Fatal)?;
+                self.hardware.raise_mmu_fault(&mmu_fault(0, values));
+            }
+            _ => return Err(format!("{} is no action", kind.row().name)),
+        }
+        self.hardware.faults.done(kind);
+        Ok(())
+    }
+
+    /// The microcontroller ends by itself.
+    fn fail(&mut self, state: McuState) -> Result<(), String> {
+        if !self.hardware.mcu_running() || self.csf.state() != McuState::Enabled {
+            return Err("the microcontroller does not run".to_owned());
+        }
+        self.hardware.faults.excuse();
+        self.csf.fail(state);
+        self.hardware.set_mcu_status(state as u32);
+        Ok(())
+    }
+
     /// One slice of work.
     fn step(&mut self) -> Pause {
         self.hardware.settle(Instant::now());
-        if std::mem::take(&mut self.start) {
+        let faults = &self.hardware.faults;
+        if std::mem::take(&mut self.start)
+            && faults.strike(Kind::NoBoot, &Values::default()).is_none()
+        {
             match self.csf.boot(&mut self.hardware) {
                 Ok(()) => self.hardware.set_mcu_status(status::ENABLED),
                 Err(error) => {
@@ -106,6 +168,20 @@ impl Machine {
             Some(time) => Pause::Until(time),
             None => Pause::Forever,
         }
+    }
+}
+
+/// The fault that a test ordered.
+fn mmu_fault(as_nr: u8, values: &Values) -> Fault {
+    Fault {
+        as_nr,
+        va: values.or(Key::Addr, 0),
+        access: match values.or(Key::Access, 0) {
+            1 => Access::Write,
+            2 => Access::Execute,
+            _ => Access::Read,
+        },
+        exception: values.or(Key::Type, u64::from(exception::TRANSLATION_FAULT_0) + 3) as u8,
     }
 }
 
@@ -153,6 +229,13 @@ impl Shared {
         let mut machine = self.lock();
         self.0.waiting.fetch_sub(1, Ordering::SeqCst);
         work(&mut machine)
+    }
+
+    /// Does `work` on the machine, and lets the worker see what came of it.
+    pub fn poke<T>(&self, work: impl FnOnce(&mut Machine) -> T) -> T {
+        let result = self.with(work);
+        self.0.wake.notify_one();
+        result
     }
 
     /// Starts the thread that does the GPU's work until [`Shared::quit`].

@@ -10,6 +10,7 @@ use std::process::ExitCode;
 use anyhow::Context;
 use clap::{Parser, ValueEnum};
 use mali_csf::bus::TraceKind;
+use mali_csf::control::{Control, Script};
 use mali_csf::flush_id::FlushId;
 use mali_csf::hardware::Hardware;
 use mali_csf::machine::{Machine, Shared};
@@ -41,6 +42,16 @@ struct Options {
     /// firmware's control words, such as wrong.group_num. May be given several times.
     #[arg(long = "set", value_name = "KEY=VALUE", value_parser = setting)]
     settings: Vec<(String, u64)>,
+    /// Listen on this socket for the orders of tests; must not exist yet.
+    ///
+    /// A client sends commands, one a line, and gets a line for each. "help" lists them.
+    #[arg(long, value_name = "PATH")]
+    control: Option<PathBuf>,
+    /// Obey the commands in this file, as if a client had sent them.
+    ///
+    /// "after MS" before a command obeys it that long after the one before.
+    #[arg(long, value_name = "FILE")]
+    script: Option<PathBuf>,
     /// Write a trace to this file; "-" is standard error.
     #[arg(long, value_name = "FILE")]
     trace: Option<PathBuf>,
@@ -104,6 +115,7 @@ fn run(options: Options) -> anyhow::Result<u64> {
             format!("--set {key}={value:#x}: the keys are the fields of `profile.rs`")
         })?;
     }
+    let script = options.script.as_deref().map(Script::read).transpose()?;
     let vectors = EventFds::default();
     let flush_id = FlushId::shared().context("could not make the page of the flush id")?;
     let flush_page = flush_id
@@ -123,6 +135,16 @@ fn run(options: Options) -> anyhow::Result<u64> {
         .start()
         .context("could not start the GPU's thread")?;
     watch(worker, machine.clone());
+    let control = Control::new(machine.clone());
+    if let Some(path) = &options.control {
+        // Before the socket that says that the GPU is there.
+        control.listen(path)?;
+    }
+    if let Some(script) = script {
+        script
+            .play(control)
+            .context("could not start the script's thread")?;
+    }
 
     let served = serve(
         &options.socket,

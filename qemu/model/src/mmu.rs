@@ -51,6 +51,8 @@ struct AddressSpace {
     unpolled: bool,
     /// Written through since the last cache flush.
     dirty: bool,
+    /// A test ordered that commands do not finish, until a reset.
+    hung: bool,
     tlb: Tlb,
 }
 
@@ -74,6 +76,13 @@ impl Mmu {
     /// Puts every register back to its value after a reset.
     pub fn reset(&mut self) {
         self.spaces.fill(AddressSpace::default());
+    }
+
+    /// Commands of address space `as_nr` do what they do, but stay active until a reset.
+    pub fn hang(&mut self, as_nr: u8) {
+        if self.is_present(as_nr) {
+            self.spaces[usize::from(as_nr)].hung = true;
+        }
     }
 
     /// The caches were cleaned: nothing is left to be written back.
@@ -117,8 +126,8 @@ impl Mmu {
             reg::FAULTADDRESS_HI => high(space.fault_address),
             reg::STATUS => {
                 // Commands finish at once, but a driver has to have looked.
-                space.unpolled = false;
-                0
+                space.unpolled &= space.hung;
+                space.hung.into()
             }
             // COMMAND is write-only; there is nothing more to say about a fault.
             reg::COMMAND | reg::FAULTEXTRA_LO | reg::FAULTEXTRA_HI => 0,
@@ -216,7 +225,9 @@ impl Mmu {
             }
             other => wrong.push(format!("{other} is not a command")),
         }
-        self.notices.push(Notice::Raise(1 << (16 + as_nr)));
+        if !space.hung {
+            self.notices.push(Notice::Raise(1 << (16 + as_nr)));
+        }
         let name = match command {
             command::UPDATE => "UPDATE",
             command::LOCK => "LOCK",

@@ -16,11 +16,14 @@ use crate::{
         MCU_STATUS, //
     },
     reset::Reset,
+    trace::JobIrqTimer, //
 };
 use kernel::{
+    device::Device,
     prelude::*,
     static_lock_class,
     sync::{
+        aref::ARef,
         atomic::{
             ordering,
             AtomicFlag, //
@@ -89,6 +92,8 @@ impl McuEvents {
 
 /// Serves interrupt line "job".
 pub(crate) struct JobIrq {
+    /// The hardware's device, for trace events.
+    pub(crate) dev: ARef<Device>,
     /// What the interrupt wakes.
     pub(crate) events: Arc<McuEvents>,
     /// Told of the firmware's events, once it has booted.
@@ -119,6 +124,8 @@ impl Service for JobIrq {
     }
 
     fn serve(&self, events: u32) {
+        let timer = JobIrqTimer::start();
+
         // Before anything is read, so that an event that comes meanwhile is seen again. Writes to
         // registers are posted: this one has arrived when a read after it returns.
         let _ = self.events.line.clear(events);
@@ -131,6 +138,7 @@ impl Service for JobIrq {
 
         if self.events.booted.load(ordering::Acquire) {
             self.upcall.firmware_events(events);
+            timer.stop(&self.dev, events);
         }
     }
 }

@@ -235,6 +235,7 @@ fn push(
     // Nothing fails from here on, so the fences may be seen by others.
     for job in armed {
         prepare(job.finished());
+        job.data().trace_queued();
         job.push();
     }
     Ok(fences)

@@ -164,6 +164,10 @@ pub(crate) mod irq {
     pub(crate) const PROTECTED_FAULT: u32 = 1 << 1;
     /// A reset is done.
     pub(crate) const RESET_COMPLETED: u32 = 1 << 8;
+    /// A unit was turned on or off.
+    pub(crate) const POWER_CHANGED: u32 = 1 << 9;
+    /// All units that were to be turned on or off are.
+    pub(crate) const POWER_CHANGED_ALL: u32 = 1 << 10;
     /// A cache flush is done.
     pub(crate) const CLEAN_CACHES_COMPLETED: u32 = 1 << 17;
 }
@@ -185,6 +189,10 @@ pub(crate) const SHADER_PRESENT: Reg64 = Reg64(0x100);
 pub(crate) const TILER_PRESENT: Reg64 = Reg64(0x110);
 /// L2 caches that exist.
 pub(crate) const L2_PRESENT: Reg64 = Reg64(0x120);
+/// Shader cores that are powered and ready.
+pub(crate) const SHADER_READY: Reg64 = Reg64(0x140);
+/// Tilers that are powered and ready.
+pub(crate) const TILER_READY: Reg64 = Reg64(0x150);
 /// L2 caches that are powered and ready.
 pub(crate) const L2_READY: Reg64 = Reg64(0x160);
 /// Powers on L2 caches.

@@ -30,6 +30,11 @@ use crate::{
         MapFlags,
         Vm, //
     },
+    trace::{
+        self,
+        GroupState,
+        QueueTag, //
+    },
     CLEANUP, //
 };
 use core::ops::Deref;
@@ -161,6 +166,8 @@ impl Deref for Group {
 
 /// What makes up a group.
 pub(crate) struct Inner {
+    /// For people to read.
+    id: u32,
     settings: Settings,
     queues: KVec<Arc<Queue>>,
     suspend_buf: KernelBo,
@@ -231,6 +238,16 @@ impl Inner {
         )
     }
 
+    /// The group has come into `state`.
+    pub(super) fn trace_state(&self, state: GroupState, slot: Option<usize>) {
+        trace::group_state(&self.device().dev, self.id, state, slot);
+    }
+
+    /// The group's number, for people to read.
+    pub(super) fn id(&self) -> u32 {
+        self.id
+    }
+
     /// The process that made the group.
     pub(super) fn pid(&self) -> i32 {
         self.pid
@@ -289,6 +306,7 @@ impl Inner {
     ///
     /// Only for a group that cannot run, and that the GPU no longer works for.
     pub(super) fn kill_jobs(&self) {
+        self.trace_state(GroupState::Ended, None);
         let fatal = self.fatal_queues.load(Acquire);
         for (i, queue) in self.queues.iter().enumerate() {
             queue.kill(if self.sched.is_lost() {
@@ -375,6 +393,7 @@ impl Group {
                 teardown: CLEANUP.hold()?,
             })?;
             let queue = Queue::new(Parts {
+                tag: QueueTag::new(&sched.device().dev, id, index),
                 index,
                 priority: queue.priority,
                 ring: KernelBo::new(cx, vm, queue.ring_size.into(), data, Va::Auto)?,
@@ -387,6 +406,7 @@ impl Group {
         }
 
         let inner = Inner {
+            id,
             settings,
             queues: all,
             suspend_buf,

@@ -44,6 +44,16 @@ pub(crate) struct JobData {
     _module: ModuleRef,
 }
 
+impl JobData {
+    /// Tells who traces that the job goes to the DRM scheduler.
+    pub(crate) fn trace_queued(&self) {
+        if let Some(queue) = self.group.queue(self.queue) {
+            let (start, size) = self.call.map_or((0, 0), |call| (call.start, call.size));
+            queue.tag().job_queue(start, size);
+        }
+    }
+}
+
 /// What a job needs to run, beyond its place in the ring.
 pub(crate) struct Resources {
     pub(crate) fence: FenceAlloc,

@@ -20,7 +20,8 @@ use super::{
 };
 use crate::{
     gem::KernelBo,
-    power::PowerRef, //
+    power::PowerRef,
+    trace::QueueTag, //
 };
 use kernel::{
     dma_fence::{
@@ -89,7 +90,8 @@ struct InFlight {
 
 impl InFlight {
     /// Signals the fence; what is left is to be dropped without locks.
-    fn end(self, error: Option<Error>) -> PowerRef {
+    fn end(self, tag: &QueueTag, error: Option<Error>) -> PowerRef {
+        tag.job_done(self.seqno, error);
         match error {
             None => self.fence.signal(),
             Some(error) => self.fence.signal_error(error),
@@ -135,6 +137,7 @@ impl FenceNames for Names {
 /// A queue of a group.
 #[pin_data]
 pub(crate) struct Queue {
+    tag: QueueTag,
     index: usize,
     /// 0 to 15, among the queues of the group.
     priority: u8,
@@ -163,6 +166,7 @@ impl_has_delayed_work! {
 
 /// What a [`Queue`] is made of.
 pub(crate) struct Parts {
+    pub(crate) tag: QueueTag,
     pub(crate) index: usize,
     pub(crate) priority: u8,
     /// Mapped in the group's VM.
@@ -193,6 +197,7 @@ impl Queue {
         let in_flight = Fifo::new((parts.ring.size() / JOB_BYTES) as usize)?;
         Arc::pin_init(
             pin_init!(Self {
+                tag: parts.tag,
                 index: parts.index,
                 priority: parts.priority,
                 ring_bo: parts.ring,
@@ -226,6 +231,11 @@ impl Queue {
     /// The priority among the group's queues.
     pub(crate) fn priority(&self) -> u8 {
         self.priority
+    }
+
+    /// What the queue is called in trace events.
+    pub(crate) fn tag(&self) -> &QueueTag {
+        &self.tag
     }
 
     /// The scheduler's side of the queue.
@@ -331,6 +341,7 @@ impl Queue {
         self.iface.cpu().write64(IFACE_INSERT, end)?;
 
         let slot = residency.after_insert();
+        self.tag.job_run(seqno, slot);
         if slot.is_some() {
             self.run_timer(&mut ring);
         }
@@ -371,7 +382,7 @@ impl Queue {
                     progress = Progress::Some;
                 }
             }
-            let powers = batch.map(|job| job.map(|job| job.end(None)));
+            let powers = batch.map(|job| job.map(|job| job.end(&self.tag, None)));
             drop(ending);
             // May take the power away, which takes longer.
             drop(powers);
@@ -384,6 +395,13 @@ impl Queue {
     /// Whether the oldest job has had all its time, and has not completed all the same.
     pub(crate) fn is_overdue(&self) -> bool {
         self.complete_jobs() != Progress::Some && self.ring.lock().timer.left(self.now()) == Some(0)
+    }
+
+    /// Tells who traces that the oldest job had all its time.
+    pub(crate) fn trace_timeout(&self) {
+        if let Some(job) = self.ring.lock().jobs.front() {
+            self.tag.timeout(job.seqno);
+        }
     }
 
     /// The job that the firmware is at has failed; the queue goes on behind it.
@@ -421,7 +439,8 @@ impl Queue {
             if batch[0].is_none() {
                 break;
             }
-            let powers = batch.map(|job: Option<InFlight>| job.map(|job| job.end(Some(error))));
+            let end = |job: InFlight| job.end(&self.tag, Some(error));
+            let powers = batch.map(|job| job.map(end));
             drop(ending);
             drop(powers);
         }

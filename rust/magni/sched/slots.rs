@@ -24,7 +24,8 @@ use crate::{
         CsInterface, //
     },
     mmu::ActiveVm,
-    params::ACK_TIMEOUT_MS, //
+    params::ACK_TIMEOUT_MS,
+    trace::GroupState, //
 };
 use kernel::{
     prelude::*,
@@ -93,6 +94,11 @@ impl Slots {
     /// The group in a slot.
     pub(super) fn group(&self, slot: usize) -> Option<&Arc<Group>> {
         Some(&self.residents.get(slot)?.as_ref()?.group)
+    }
+
+    /// Which group is in which slot, by the groups' numbers.
+    pub(super) fn ids(&self) -> [Option<u32>; MAX_SLOTS] {
+        core::array::from_fn(|slot| Some(self.group(slot)?.id()))
     }
 
     /// A bit for each priority that a slot has.
@@ -197,6 +203,7 @@ impl Scheduler {
 
         group.suspended.store(false, Release);
         group.residency.enter(slot as u8);
+        group.trace_state(GroupState::Resident, Some(slot));
         // For what came after the firmware looked and before the line above.
         self.dev.fw.ring_group_doorbell(slot);
         for queue in group.queues() {
@@ -351,6 +358,13 @@ impl Scheduler {
                 // What waits for something outside of the group goes on counting: nobody else
                 // would ever end it.
             }
+            group.trace_state(
+                match runnable {
+                    false if blocked != 0 => GroupState::Blocked,
+                    _ => GroupState::Suspended,
+                },
+                None,
+            );
             if runnable || blocked != 0 {
                 if runnable {
                     group.is_parked.store(false, Release);

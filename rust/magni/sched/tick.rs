@@ -17,6 +17,10 @@ use super::{
     },
     Scheduler, //
 };
+use crate::trace::{
+    self,
+    GroupState, //
+};
 use kernel::{
     dma_fence::SignallingSection,
     list::{
@@ -73,6 +77,7 @@ impl Scheduler {
         // Said before anybody is looked at, so that no event gets lost.
         self.someone_waits.store(true, Release);
         let mut slots = self.slots.lock();
+        let before = slots.ids();
 
         self.end_banned(&mut slots);
 
@@ -112,6 +117,7 @@ impl Scheduler {
             }
         }
 
+        trace::tick(&self.dev.dev, for_slot, &before, &slots.ids());
         let mut waiting = self.waiting.lock();
         waiting.push_all_back(&mut rest);
         if waiting.is_empty() {
@@ -168,10 +174,17 @@ impl Scheduler {
             return Next::Sync;
         }
         group.is_parked.store(false, Release);
+        trace::tick_pick(
+            &self.dev.dev,
+            group.id(),
+            group.settings().priority as u32,
+            None,
+        );
         match self.start(slots, group) {
             Started::Yes | Started::Failed => Next::Done,
             Started::NoRoom => {
                 group.leave_hardware();
+                group.trace_state(GroupState::Waiting, None);
                 Next::Slot
             }
         }

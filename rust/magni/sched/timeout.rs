@@ -33,9 +33,10 @@ pub(super) fn timed_out(group: &Arc<Group>) {
 
     // It may have ended just now. If it did, so did the reason for this call: each queue's timer
     // starts anew with each job that completes.
-    if !group.queues().iter().any(|queue| queue.is_overdue()) {
+    let Some(queue) = group.queues().iter().find(|queue| queue.is_overdue()) else {
         return;
-    }
+    };
+    queue.trace_timeout();
 
     if group.can_run() {
         dev_warn!(

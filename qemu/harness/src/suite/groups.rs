@@ -8,15 +8,16 @@ use anyhow::{ensure, Context, Result};
 
 use super::{Case, Check, Group};
 use crate::device_tree::Variant;
-use crate::plan::{Plan, Step};
-use crate::settings::{Driver, Settings};
+use crate::kmod;
+use crate::kunit;
+use crate::plan::{Plan, Step, LEAKS};
+use crate::settings::{Driver, Kernel, Settings};
 
 /// Parts of names of conformance tests that are not run on a driver.
 fn left_out(driver: Driver) -> &'static [&'static str] {
     match driver {
-        // C panthor of 7.3.4 ends the kernel, hangs for good, overwrites its own ring, or uses an
-        // address space that has faulted in these.
-        Driver::Panthor => &["c_oopses::", "c_stalls::", "c_races::", "c_overruns::"],
+        // C panthor of 7.3.4 ends the kernel, hangs for good, or overwrites its own ring in these.
+        Driver::Panthor => &["c_oopses::", "c_stalls::", "c_overruns::"],
         // Ioctls that Magni does not have yet.
         Driver::Magni => &["later::"],
     }
@@ -62,35 +63,54 @@ pub(crate) fn all(settings: &Settings) -> Result<Vec<Group>> {
     let parts = conformance_parts(settings)?;
     let mut groups = Vec::new();
     for driver in [Driver::Panthor, Driver::Magni] {
-        groups.push(programs(driver, &parts));
-        groups.push(lifecycle(driver));
-        groups.push(firmware(driver));
+        let target = Target(driver, Kernel::Stock);
+        groups.push(programs(target, &parts));
+        groups.push(lifecycle(target));
+        groups.push(firmware(target));
         groups.extend([
-            bad_tree(driver, "no-interrupt", Variant::NoInterrupt),
-            bad_tree(driver, "no-clock", Variant::NoClock),
-            bad_tree(driver, "no-regs", Variant::NoRegs),
+            bad_tree(target, "no-interrupt", Variant::NoInterrupt),
+            bad_tree(target, "no-clock", Variant::NoClock),
+            bad_tree(target, "no-regs", Variant::NoRegs),
         ]);
         groups.extend(
             BAD_HARDWARE
                 .iter()
                 .filter(|(_, _, c_refuses)| driver == Driver::Magni || *c_refuses)
-                .map(|(name, setting, _)| bad_hardware(driver, name, setting)),
+                .map(|(name, setting, _)| bad_hardware(target, name, setting)),
         );
     }
+    groups.push(kunit(settings));
     Ok(groups)
 }
 
+/// The driver under test and the kernel it runs on.
+#[derive(Clone, Copy)]
+struct Target(Driver, Kernel);
+
+impl Target {
+    /// What stands before the names of its boots and cases.
+    fn name(self) -> String {
+        match self {
+            Self(driver, Kernel::Stock) => driver.to_string(),
+            Self(driver, Kernel::Debug) => format!("{driver}-debug"),
+        }
+    }
+}
+
 impl Group {
-    /// A group for `driver`, named `name`, on the boot that `plan` prepares.
-    fn new(driver: Driver, name: &str, plan: impl FnOnce(Plan) -> Plan) -> Self {
-        let boot = format!("{driver}-{name}");
+    /// A group for `target`, named `name`, on the boot that `plan` prepares.
+    fn new(target: Target, name: &str, plan: impl FnOnce(Plan) -> Plan) -> Self {
+        let Target(driver, kernel) = target;
+        let boot = format!("{}-{name}", target.name());
+        let prefix = format!("{}::{name}", target.name());
         Self {
-            plan: plan(Plan::new(boot, driver)),
+            plan: plan(Plan::new(boot, driver, kernel)),
             cases: vec![Case {
-                name: format!("{driver}::{name}::boot"),
+                name: format!("{prefix}::boot"),
                 step: String::new(),
                 check: Check::Boot,
             }],
+            prefix,
         }
     }
 
@@ -100,13 +120,26 @@ impl Group {
     }
 
     fn checked(mut self, name: &str, command: &str, seconds: u64, check: Check) -> Self {
-        let prefix = self.plan.name.replacen('-', "::", 1);
         self.cases.push(Case {
-            name: format!("{prefix}::{name}"),
+            name: format!("{}::{name}", self.prefix),
             step: name.to_owned(),
             check,
         });
         self.plan = self.plan.then([Step::new(name, command, seconds)]);
+        self
+    }
+
+    /// Ends a boot of the debug kernel with a look for leaks.
+    fn without_leaks(mut self) -> Self {
+        let steps = self.plan.steps.len();
+        self.plan = self.plan.without_leaks();
+        if self.plan.steps.len() > steps {
+            self.cases.push(Case {
+                name: format!("{}::{LEAKS}", self.prefix),
+                step: LEAKS.to_owned(),
+                check: Check::Step,
+            });
+        }
         self
     }
 }
@@ -134,8 +167,9 @@ fn conformance_parts(settings: &Settings) -> Result<Vec<String>> {
 }
 
 /// The guest programs.
-fn programs(driver: Driver, parts: &[String]) -> Group {
-    let mut group = Group::new(driver, "programs", Plan::with_driver).case("smoke", "smoke", 300);
+fn programs(target: Target, parts: &[String]) -> Group {
+    let Target(driver, _) = target;
+    let mut group = Group::new(target, "programs", Plan::with_driver).case("smoke", "smoke", 300);
     let left_out = left_out(driver);
     let skips: String = left_out
         .iter()
@@ -148,7 +182,7 @@ fn programs(driver: Driver, parts: &[String]) -> Group {
             continue;
         }
         group.cases.push(Case {
-            name: format!("{driver}::conformance::{part}"),
+            name: format!("{}::conformance::{part}", target.name()),
             step: "conformance".to_owned(),
             check: Check::Part(part.clone()),
         });
@@ -156,6 +190,23 @@ fn programs(driver: Driver, parts: &[String]) -> Group {
     group
         .case("stress", "stress", 1200)
         .case("taint", "taint", 30)
+        .without_leaks()
+}
+
+/// Loads the module on a kernel with KUnit, which runs the suites that it holds.
+fn kunit(settings: &Settings) -> Group {
+    let suites = kmod::load(settings.module(Kernel::Debug))
+        .and_then(|module| kunit::suites_in(&module.image))
+        .map_err(|error| format!("{error:#}"));
+    let mut group = Group::new(
+        Target(Driver::Magni, Kernel::Debug),
+        "kunit",
+        Plan::prepared,
+    );
+    group.plan.command_line = Vec::new();
+    group
+        .checked("suites", "load_driver", 300, Check::Kunit(suites))
+        .without_leaks()
 }
 
 /// Runs `command` many times; on Magni, less than 2 KiB may be left in use per round.
@@ -173,8 +224,9 @@ fn rounds(driver: Driver, count: u32, command: &str) -> String {
 ///
 /// C panthor of 7.3.4 does not survive an unbind with jobs running: it rings doorbells of a
 /// halted microcontroller and warns in `queue_run_job()`. So that one is Magni's alone.
-fn lifecycle(driver: Driver) -> Group {
-    let mut group = Group::new(driver, "lifecycle", Plan::with_driver)
+fn lifecycle(target: Target) -> Group {
+    let Target(driver, _) = target;
+    let mut group = Group::new(target, "lifecycle", Plan::with_driver)
         .case("busy-while-open", "busy_while_open", 60)
         .case("unbind-with-file-open", "unbind_with_file_open", 300);
     if driver == Driver::Magni {
@@ -194,11 +246,13 @@ fn lifecycle(driver: Driver) -> Group {
         .case("smoke-after-all", "smoke", 300)
         .case("taint", "taint", 30)
         .case("unload", "unload", 60)
+        .without_leaks()
 }
 
 /// Firmware files that have to be refused.
-fn firmware(driver: Driver) -> Group {
-    let mut group = Group::new(driver, "firmware", Plan::with_driver);
+fn firmware(target: Target) -> Group {
+    let Target(driver, _) = target;
+    let mut group = Group::new(target, "firmware", Plan::with_driver);
     let file = |name: &str| format!("/lib/magni/firmware/{name}");
     let mut files = vec![(file("good"), mali_firmware::build())];
     let variants = mali_firmware::damage::all();
@@ -223,31 +277,39 @@ fn firmware(driver: Driver) -> Group {
             check(&words),
         );
     }
-    group.case(
-        "refused-200",
-        &rounds(driver, 200, "bad_firmware_once noise"),
-        300,
-    )
+    group
+        .case(
+            "refused-200",
+            &rounds(driver, 200, "bad_firmware_once noise"),
+            300,
+        )
+        .without_leaks()
 }
 
 /// A device tree with which the driver must not bind.
-fn bad_tree(driver: Driver, name: &str, variant: Variant) -> Group {
-    let mut group = Group::new(driver, name, Plan::prepared);
+fn bad_tree(target: Target, name: &str, variant: Variant) -> Group {
+    let Target(driver, _) = target;
+    let mut group = Group::new(target, name, Plan::prepared);
     group.plan.device_tree = variant;
     let check = match driver {
         Driver::Magni => Check::OneLine(Vec::new()),
         Driver::Panthor => Check::Step,
     };
-    group.checked("refused", "not_bound", 60, check)
+    group
+        .checked("refused", "not_bound", 60, check)
+        .without_leaks()
 }
 
 /// A GPU or a firmware interface that the driver must not drive.
-fn bad_hardware(driver: Driver, name: &str, setting: &str) -> Group {
-    let mut group = Group::new(driver, name, Plan::prepared);
+fn bad_hardware(target: Target, name: &str, setting: &str) -> Group {
+    let Target(driver, _) = target;
+    let mut group = Group::new(target, name, Plan::prepared);
     group.plan.model_args = vec!["--set".to_owned(), setting.to_owned()];
     let check = match driver {
         Driver::Magni => Check::OneLine(Vec::new()),
         Driver::Panthor => Check::Step,
     };
-    group.checked("refused", "not_bound", 60, check)
+    group
+        .checked("refused", "not_bound", 60, check)
+        .without_leaks()
 }

@@ -10,6 +10,7 @@ use anyhow::{ensure, Context, Result};
 
 use super::{Case, Group};
 use crate::boot;
+use crate::plan::LEAKS;
 use crate::report::Outcome;
 use crate::settings::Settings;
 use crate::ui::Ui;
@@ -25,13 +26,17 @@ fn select(groups: Vec<Group>, filters: &[String]) -> Vec<Group> {
     groups
         .into_iter()
         .filter_map(|mut group| {
-            group.cases.retain(wanted);
+            // Whatever runs on the debug kernel, leaks are looked for at its end.
+            let any = group.cases.iter().any(wanted);
+            group
+                .cases
+                .retain(|case| wanted(case) || any && case.step == LEAKS);
             let cases = &group.cases;
             group
                 .plan
                 .steps
                 .retain(|step| step.required || cases.iter().any(|case| case.step == step.name));
-            (!group.cases.is_empty()).then_some(group)
+            any.then_some(group)
         })
         .collect()
 }
@@ -71,17 +76,19 @@ pub(crate) fn run(settings: &Settings, groups: Vec<Group>, filters: &[String]) -
             start.elapsed().as_secs_f64()
         );
         for case in &group.cases {
-            match judge(group, case, &outcome) {
-                None => {
-                    passed += 1;
-                    println!("  ok      {}", case.name);
-                    writeln!(summary, "ok {}", case.name)?;
-                }
-                Some(reason) => {
-                    failed += 1;
-                    println!("  FAILED  {}", case.name);
-                    print_reason(&reason);
-                    writeln!(summary, "FAILED {}", case.name)?;
+            for (name, reason) in judge(group, case, &outcome) {
+                match reason {
+                    None => {
+                        passed += 1;
+                        println!("  ok      {name}");
+                        writeln!(summary, "ok {name}")?;
+                    }
+                    Some(reason) => {
+                        failed += 1;
+                        println!("  FAILED  {name}");
+                        print_reason(&reason);
+                        writeln!(summary, "FAILED {name}")?;
+                    }
                 }
             }
         }
@@ -109,9 +116,10 @@ fn print_reason(reason: &str) {
     }
 }
 
-fn judge(group: &Group, case: &Case, outcome: &Result<Outcome>) -> Option<String> {
+/// The tests that a case stands for, each with the reason why it fails.
+fn judge(group: &Group, case: &Case, outcome: &Result<Outcome>) -> Vec<(String, Option<String>)> {
     match outcome {
-        Ok(outcome) => case.failure(group, outcome),
-        Err(error) => Some(format!("{error:#}")),
+        Ok(outcome) => case.verdicts(group, outcome),
+        Err(error) => vec![(case.name.clone(), Some(format!("{error:#}")))],
     }
 }

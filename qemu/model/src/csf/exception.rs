@@ -14,3 +14,5 @@ pub(super) const CS_CALL_STACK_OVERFLOW: u8 = 0x4a;
 pub(super) const CS_INHERIT_FAULT: u8 = 0x4b;
 /// An address is not aligned as its use demands.
 pub(super) const ADDR_RANGE_FAULT: u8 = 0x5a;
+/// The tiler heap is exhausted, and the host had nothing to add.
+pub(super) const OOM: u8 = 0x60;

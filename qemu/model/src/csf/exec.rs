@@ -7,13 +7,18 @@ mod operation;
 use std::time::{Duration, Instant};
 
 use super::exception::{
-    ADDR_RANGE_FAULT, CS_BUS_FAULT, CS_CALL_STACK_OVERFLOW, CS_INHERIT_FAULT, CS_INSTR_INVALID,
+    ADDR_RANGE_FAULT, CS_BUS_FAULT, CS_CALL_STACK_OVERFLOW, CS_CONFIG_FAULT, CS_INHERIT_FAULT,
+    CS_INSTR_INVALID, OOM,
 };
 use super::instr::{Decoder, HeapOperation, Instr, Job, Pair, Reg};
 use super::mem;
 use super::scoreboard::{Deferred, EndpointJob, Operation};
-use super::stream::{Blocked, Exception, Frame, Handler, Stream};
+use super::stream::{Blocked, Exception, Frame, Handler, Oom, Stream};
 use crate::bus::{Bus, Fault, TraceKind};
+use crate::faults::{at_stream, Key, Kind};
+
+/// Exception of SET_EXCEPTION_HANDLER: the tiler heap is exhausted.
+const TILER_OOM: u8 = 2;
 
 /// Endpoints that a group may use, by kind.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -148,6 +153,10 @@ impl Stream {
     pub(super) fn step(&mut self, env: &mut Env<'_>) {
         self.recheck = false;
         let at = self.address();
+        if self.ordered(env) {
+            // The instruction was not tried; it is when the stream may go on.
+            return;
+        }
         match self.step_or_trap(env, at) {
             Ok(Flow::Next) => {
                 self.blocked = None;
@@ -201,6 +210,63 @@ impl Stream {
         true
     }
 
+    /// Whether what a test ordered holds the stream up at its next instruction.
+    ///
+    /// Only what userspace submitted meets it, not what kernels put around it in the ring.
+    fn ordered(&mut self, env: &mut Env<'_>) -> bool {
+        if self.frames.is_empty() {
+            return false;
+        }
+        let place = at_stream(env.slot, env.stream);
+        let faults = env.bus.faults();
+        if let Some(values) = faults.strike(Kind::StreamFatal, &place) {
+            let kind = values.or(Key::Type, CS_CONFIG_FAULT.into());
+            self.trap(env, Trap::fatal(kind as u8, 0));
+        } else if let Some(values) = faults.strike(Kind::StreamFault, &place) {
+            let kind = values.or(Key::Type, CS_INHERIT_FAULT.into());
+            self.trap(env, Trap::fault(kind as u8, 0));
+        } else if faults.strike(Kind::StreamStall, &place).is_some() {
+            self.stalled = true;
+            self.trace(env, format_args!("stalls"));
+        } else if faults.strike(Kind::TilerOom, &place).is_some() {
+            self.oom = Some(Oom::Found);
+            self.trace(env, format_args!("finds its heap exhausted"));
+        } else {
+            return false;
+        }
+        true
+    }
+
+    /// Goes on after the host was told that the heap is exhausted; `chunk` says whether
+    /// it had memory for it.
+    pub(super) fn resume_from_oom(&mut self, max_calls: usize, chunk: bool) {
+        self.oom = None;
+        let Handler {
+            exception,
+            address,
+            length,
+        } = self.handler;
+        let end = address.checked_add(length.into());
+        match end {
+            _ if chunk => {}
+            // The handler renders what there is, and so makes room.
+            Some(end) if exception == TILER_OOM && length != 0 => {
+                if self.frames.len() == max_calls {
+                    self.die(CS_CALL_STACK_OVERFLOW, address);
+                } else {
+                    self.frames.push(Frame { ip: address, end });
+                }
+            }
+            _ => self.die(OOM, self.heap),
+        }
+    }
+
+    fn die(&mut self, kind: u8, info: u64) {
+        self.error = true;
+        self.dead = true;
+        self.pending_fatal = Some(Exception { kind, info });
+    }
+
     fn trace(&self, env: &mut Env<'_>, what: std::fmt::Arguments<'_>) {
         let (slot, stream) = (env.slot, env.stream);
         env.bus.trace(
@@ -219,8 +285,7 @@ impl Stream {
                 ("fault", exception, true)
             }
             Trap::Fatal(exception) => {
-                self.dead = true;
-                self.pending_fatal = Some(exception);
+                self.die(exception.kind, exception.info);
                 ("fatal fault", exception, false)
             }
         };

@@ -2,12 +2,17 @@
 
 //! The global interface: configuration, PING, HALT and the doorbells of the groups.
 
+use std::time::Instant;
+
+use super::blame;
+use super::hold::Hold;
 use super::layout::{self, glb};
 use super::mailbox::Mailbox;
 use super::mem::{self, MCU};
 use super::settings::Settings;
 use super::timer;
 use crate::bus::{Bus, Fault, TraceKind};
+use crate::faults::{Request, Values};
 use crate::profile::Profile;
 
 /// What a doorbell on the global page asks of the rest of the firmware.
@@ -26,6 +31,7 @@ pub(super) struct Global {
     /// What the doorbell acknowledge word holds.
     doorbell_ack: u32,
     groups: u32,
+    hold: Hold,
 }
 
 impl Global {
@@ -40,6 +46,7 @@ impl Global {
             ),
             doorbell_ack: 0,
             groups: profile.csf.group_num,
+            hold: Hold::default(),
         }
     }
 
@@ -71,10 +78,13 @@ impl Global {
             mem::write32(bus, MCU, layout::GLB_OUTPUT + glb::DOORBELL_ACK, rung)?;
         }
         if groups >> self.groups != 0 {
-            bus.misuse(format_args!(
-                "global: doorbells {groups:#x} for group slots that do not exist; there are {}",
-                self.groups
-            ));
+            blame(
+                bus,
+                format_args!(
+                    "global: doorbells {groups:#x} for group slots that do not exist; there are {}",
+                    self.groups
+                ),
+            );
         }
 
         let req = self.mailbox.request(bus)?;
@@ -83,6 +93,17 @@ impl Global {
             TraceKind::Request,
             format_args!("global: req {req:#010x}, changed {changed:#010x}, groups {groups:#x}"),
         );
+        let names = [
+            (
+                glb::CFG_PROGRESS_TIMER | glb::CFG_ALLOC_EN | glb::CFG_POWEROFF_TIMER,
+                Request::Global,
+            ),
+            (glb::PING, Request::Ping),
+            (glb::HALT, Request::Halt),
+        ];
+        let place = Values::default();
+        let held = self.hold.filter(bus, place, &names, req, changed);
+        let changed = changed & !held;
         if changed & glb::CFG_PROGRESS_TIMER != 0 {
             let value = mem::read32(bus, MCU, layout::GLB_INPUT + glb::PROGRESS_TIMER)?;
             settings.progress_time = timer::progress(value, bus.profile());
@@ -95,9 +116,12 @@ impl Global {
             let mask = mem::read64(bus, MCU, layout::GLB_INPUT + glb::CORE_EN_MASK)?;
             let present = bus.profile().shader_present;
             if mask & !present != 0 {
-                bus.misuse(format_args!(
-                    "global: core mask {mask:#x} has cores that are not present ({present:#x})"
-                ));
+                blame(
+                    bus,
+                    format_args!(
+                        "global: core mask {mask:#x} has cores that are not present ({present:#x})"
+                    ),
+                );
             }
             settings.core_mask = mask & present;
         }
@@ -109,18 +133,37 @@ impl Global {
         settings.idle_enabled = req & glb::IDLE_EN != 0;
         let unknown = changed & !(glb::TOGGLES | glb::LEVELS | glb::HALT);
         if unknown != 0 {
-            bus.misuse(format_args!(
-                "global: requests {unknown:#010x} that this firmware does not know"
-            ));
+            blame(
+                bus,
+                format_args!("global: requests {unknown:#010x} that this firmware does not know"),
+            );
         }
         // HALT shows in the MCU's status only.
-        if self.mailbox.answer(bus, req, glb::TOGGLES | glb::LEVELS)? {
+        let answers = (glb::TOGGLES | glb::LEVELS) & !held;
+        if self.mailbox.answer(bus, req, answers)? {
             bus.raise_job_irq(layout::JOB_INT_GLOBAL);
         }
         Ok(Asked {
             groups: groups & ((1 << self.groups) - 1),
-            halt: req & glb::HALT != 0,
+            halt: req & !held & glb::HALT != 0,
         })
+    }
+
+    /// Writes the output block as the firmware remembers it.
+    ///
+    /// # Errors
+    ///
+    /// The MCU cannot reach the interface.
+    pub(super) fn rewrite(&mut self, bus: &mut dyn Bus) -> Result<(), Fault> {
+        let output = layout::GLB_OUTPUT;
+        mem::write32(bus, MCU, output + glb::DOORBELL_ACK, self.doorbell_ack)?;
+        mem::write32(bus, MCU, output + glb::HALT_STATUS, 0)?;
+        self.mailbox.rewrite(bus)
+    }
+
+    /// When a request is to be served that was held back.
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        self.hold.deadline()
     }
 
     /// Reports that the whole GPU became idle.

@@ -6,15 +6,18 @@ mod running;
 
 use std::time::Instant;
 
+use super::blame;
+use super::hold::Hold;
 use super::layout::{self, csg};
 use super::mailbox::Mailbox;
 use super::mem::{self, MCU};
 use super::port::{News, Port};
 use super::settings::Settings;
-use super::stream::{Blocked, Stream};
+use super::stream::{Blocked, Oom, Stream};
 use super::suspend::{self, Saved};
 use super::timer::IdleWatch;
 use crate::bus::{Bus, Fault, TraceKind};
+use crate::faults::{at_slot, Request};
 use crate::profile::Profile;
 
 /// A group that is on a slot.
@@ -47,6 +50,7 @@ pub(super) struct Group {
     cs_irq_req: u32,
     ports: Vec<Port>,
     resident: Option<Resident>,
+    hold: Hold,
 }
 
 impl Group {
@@ -66,6 +70,7 @@ impl Group {
                 .map(|stream| Port::new(slot, stream))
                 .collect(),
             resident: None,
+            hold: Hold::default(),
         }
     }
 
@@ -132,11 +137,14 @@ impl Group {
             self.output32(bus, csg::DOORBELL_ACK, rung)?;
         }
         if streams >> self.ports.len() != 0 {
-            bus.misuse(format_args!(
-                "{}: doorbells {streams:#x} for streams that do not exist; there are {}",
-                self.mailbox.name,
-                self.ports.len()
-            ));
+            blame(
+                bus,
+                format_args!(
+                    "{}: doorbells {streams:#x} for streams that do not exist; there are {}",
+                    self.mailbox.name,
+                    self.ports.len()
+                ),
+            );
         }
 
         let req = self.mailbox.request(bus)?;
@@ -152,23 +160,40 @@ impl Group {
         }
         let unknown = changed & !(csg::STATE | csg::TOGGLES);
         if unknown != 0 {
-            bus.misuse(format_args!(
-                "{}: requests {unknown:#010x} that this firmware does not know",
-                self.mailbox.name
-            ));
+            blame(
+                bus,
+                format_args!(
+                    "{}: requests {unknown:#010x} that this firmware does not know",
+                    self.mailbox.name
+                ),
+            );
         }
 
-        let mut answers = csg::TOGGLES;
+        let state = match req & csg::STATE {
+            csg::TERMINATE => Request::Terminate,
+            csg::START => Request::Start,
+            csg::SUSPEND => Request::Suspend,
+            _ => Request::Resume,
+        };
+        let names = [
+            (csg::STATE, state),
+            (csg::ENDPOINT_CONFIG, Request::Config),
+            (csg::STATUS_UPDATE, Request::StatusUpdate),
+        ];
+        let place = at_slot(self.slot);
+        let held = self.hold.filter(bus, place, &names, req, changed);
+        let changed = changed & !held;
+        let mut answers = csg::TOGGLES & !held;
         if changed & csg::ENDPOINT_CONFIG != 0 {
             self.configure_endpoints(bus)?;
         }
         if changed & csg::STATE != 0 && self.change_state(bus, settings, req & csg::STATE)? {
             answers |= csg::STATE;
         }
-        if self.resident.is_some() {
+        if let Some(as_nr) = self.resident.as_ref().map(|resident| resident.as_nr) {
             for n in 0..self.ports.len() {
                 if streams & (1 << n) != 0 {
-                    let news = self.ports[n].serve(bus, settings, None)?;
+                    let news = self.ports[n].serve(bus, settings, as_nr, None)?;
                     self.tell(bus, n, news)?;
                     self.ports[n].kick(bus)?;
                 }
@@ -199,15 +224,21 @@ impl Group {
             ("tiler", allow[2], tilers, 16, 4),
         ] {
             if allow & !present != 0 {
-                bus.misuse(format_args!(
-                    "{name}: {kind} endpoints {allow:#x} that are not present ({present:#x})"
-                ));
+                blame(
+                    bus,
+                    format_args!(
+                        "{name}: {kind} endpoints {allow:#x} that are not present ({present:#x})"
+                    ),
+                );
             }
             let count = (endpoint_req >> shift) & ((1 << bits) - 1);
             if count > allow.count_ones() {
-                bus.misuse(format_args!(
-                    "{name}: asks for {count} {kind} endpoints of the mask {allow:#x}"
-                ));
+                blame(
+                    bus,
+                    format_args!(
+                        "{name}: asks for {count} {kind} endpoints of the mask {allow:#x}"
+                    ),
+                );
             }
         }
         if let Some(resident) = &mut self.resident {
@@ -241,11 +272,14 @@ impl Group {
                 Ok(true)
             }
             (state, resident) => {
-                bus.misuse(format_args!(
-                    "{}: asks for state {state} while {} group is on the slot",
-                    self.mailbox.name,
-                    if resident { "a" } else { "no" }
-                ));
+                blame(
+                    bus,
+                    format_args!(
+                        "{}: asks for state {state} while {} group is on the slot",
+                        self.mailbox.name,
+                        if resident { "a" } else { "no" }
+                    ),
+                );
                 Ok(false)
             }
         }
@@ -257,10 +291,13 @@ impl Group {
         let as_nr = (config & 0xf) as u8;
         let present = bus.profile().as_present;
         if as_nr == MCU || present & (1 << as_nr) == 0 {
-            bus.misuse(format_args!(
-                "{}: address space {as_nr} is not one for groups (present: {present:#x})",
-                self.mailbox.name
-            ));
+            blame(
+                bus,
+                format_args!(
+                    "{}: address space {as_nr} is not one for groups (present: {present:#x})",
+                    self.mailbox.name
+                ),
+            );
             return Ok(None);
         }
         Ok(Some(Resident {
@@ -293,10 +330,13 @@ impl Group {
         let saved = match suspend::decode(&bytes, bus.now()) {
             Ok(saved) => saved,
             Err(damaged) => {
-                bus.misuse(format_args!(
-                    "{}: cannot resume from the suspend buffer at {va:#x}: {damaged}",
-                    self.mailbox.name
-                ));
+                blame(
+                    bus,
+                    format_args!(
+                        "{}: cannot resume from the suspend buffer at {va:#x}: {damaged}",
+                        self.mailbox.name
+                    ),
+                );
                 return Ok(false);
             }
         };
@@ -314,12 +354,13 @@ impl Group {
         resident: Resident,
         saved: Vec<Option<Stream>>,
     ) -> Result<(), Fault> {
+        let as_nr = resident.as_nr;
         self.resident = Some(resident);
         self.configure_endpoints(bus)?;
         let mut saved = saved.into_iter();
         for n in 0..self.ports.len() {
             let saved = saved.next().flatten();
-            let news = self.ports[n].serve(bus, settings, saved)?;
+            let news = self.ports[n].serve(bus, settings, as_nr, saved)?;
             self.tell(bus, n, news)?;
             self.ports[n].kick(bus)?;
         }
@@ -329,10 +370,13 @@ impl Group {
     fn suspend(&mut self, bus: &mut dyn Bus) -> Result<bool, Fault> {
         let va = self.input64(bus, csg::SUSPEND_BUF)?;
         if va == 0 || va % 4096 != 0 {
-            bus.misuse(format_args!(
-                "{}: suspend buffer at {va:#x} is not page-aligned",
-                self.mailbox.name
-            ));
+            blame(
+                bus,
+                format_args!(
+                    "{}: suspend buffer at {va:#x} is not page-aligned",
+                    self.mailbox.name
+                ),
+            );
             return Ok(false);
         }
         self.report(bus)?;
@@ -391,13 +435,45 @@ impl Group {
         !self.ports.iter().any(busy)
     }
 
+    /// Tells the host how far one stream has come, and of its exceptions.
+    fn report_stream(&mut self, bus: &mut dyn Bus, n: usize) -> Result<(), Fault> {
+        let stream = self.ports[n].stream.as_ref();
+        if stream.is_some_and(|stream| stream.oom == Some(Oom::Found)) {
+            // The host needs the heap's address and counters.
+            self.write_status(bus)?;
+        }
+        let news = self.ports[n].report(bus)?;
+        self.tell(bus, n, news)
+    }
+
+    /// MCU address of the output block beside a stream's ring, if there is one.
+    pub(super) fn ring_output(&self, stream: usize) -> Option<u64> {
+        let stream = self.ports.get(stream)?.stream.as_ref()?;
+        Some(stream.ring.output).filter(|&output| output != 0)
+    }
+
+    /// Writes the output blocks as the firmware remembers them.
+    ///
+    /// # Errors
+    ///
+    /// The MCU cannot reach the interface or a ring's output block.
+    pub(super) fn rewrite(&mut self, bus: &mut dyn Bus) -> Result<(), Fault> {
+        self.output32(bus, csg::DOORBELL_ACK, self.doorbell_ack)?;
+        self.output32(bus, csg::CS_IRQ_REQ, self.cs_irq_req)?;
+        self.mailbox.rewrite(bus)?;
+        for port in &mut self.ports {
+            port.mailbox.rewrite(bus)?;
+            if let Some(stream) = &mut port.stream {
+                stream.ring.published = None;
+                stream.publish(bus)?;
+            }
+        }
+        self.write_status(bus)
+    }
+
     /// Tells the host how far every stream has come, and of exceptions.
     fn report(&mut self, bus: &mut dyn Bus) -> Result<(), Fault> {
-        for n in 0..self.ports.len() {
-            let news = self.ports[n].report(bus)?;
-            self.tell(bus, n, news)?;
-        }
-        Ok(())
+        (0..self.ports.len()).try_for_each(|n| self.report_stream(bus, n))
     }
 
     /// Passes a stream's news on to the host.

@@ -191,6 +191,12 @@ pub(super) mod cs {
     pub(in crate::csf) const RING_BASE: u64 = 16;
     /// Input: size of the ring, in bytes.
     pub(in crate::csf) const RING_SIZE: u64 = 24;
+    /// Input, 64 bits: first new chunk of the tiler heap, 0 if there is none.
+    ///
+    /// GPU address in 63:12, size in units of 4096 bytes in 11:0.
+    pub(in crate::csf) const HEAP_START: u64 = 32;
+    /// Input, 64 bits: last new chunk of the tiler heap.
+    pub(in crate::csf) const HEAP_END: u64 = 40;
     /// Input, 64 bits: MCU address of the ring's input block.
     pub(in crate::csf) const RING_INPUT: u64 = 48;
     /// Input, 64 bits: MCU address of the ring's output block.

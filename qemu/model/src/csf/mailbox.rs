@@ -8,6 +8,7 @@
 
 use std::sync::atomic::{fence, Ordering};
 
+use super::blame;
 use super::layout::common;
 use super::mem::{self, MCU};
 use crate::bus::{Bus, Fault, TraceKind};
@@ -29,6 +30,8 @@ pub(super) struct Mailbox {
     ack: u32,
     /// Events that the host did not answer yet.
     outstanding: u32,
+    /// Events that were withdrawn; the host may answer them nevertheless.
+    withdrawn: u32,
 }
 
 impl Mailbox {
@@ -42,6 +45,7 @@ impl Mailbox {
             events,
             ack: 0,
             outstanding: 0,
+            withdrawn: 0,
         }
     }
 
@@ -70,7 +74,7 @@ impl Mailbox {
     pub(super) fn request(&mut self, bus: &mut dyn Bus) -> Result<u32, Fault> {
         let ack = mem::read32(bus, MCU, self.output + common::ACK)?;
         if ack != self.ack {
-            bus.misuse(format_args!(
+            blame(bus, format_args!(
                 "{}: the host changed the acknowledge word from {:#010x} to {ack:#010x}; only the firmware writes it",
                 self.name, self.ack
             ));
@@ -79,14 +83,37 @@ impl Mailbox {
         let req = mem::read32(bus, MCU, self.input + common::REQ)?;
         let differ = (req ^ self.ack) & self.events;
         let invented = differ & !self.outstanding;
+        let excused = match bus.faults().excused() {
+            true => invented,
+            false => invented & self.withdrawn,
+        };
+        if excused != 0 {
+            // The host answered what it was shown.
+            self.ack ^= excused;
+            self.withdrawn &= !excused;
+            mem::write32(bus, MCU, self.output + common::ACK, self.ack)?;
+        }
+        let (differ, invented) = (differ & !excused, invented & !excused);
         if invented != 0 {
-            bus.misuse(format_args!(
+            blame(
+                bus,
+                format_args!(
                 "{}: the host flipped event bits {invented:#010x} that the firmware had not raised",
                 self.name
-            ));
+            ),
+            );
         }
         self.outstanding = differ;
         Ok(req)
+    }
+
+    /// Writes the acknowledge word as the firmware remembers it.
+    ///
+    /// # Errors
+    ///
+    /// The MCU cannot reach the blocks.
+    pub(super) fn rewrite(&mut self, bus: &mut dyn Bus) -> Result<(), Fault> {
+        mem::write32(bus, MCU, self.output + common::ACK, self.ack)
     }
 
     /// Makes the bits of `mask` in the acknowledge word those of `value`.
@@ -151,6 +178,22 @@ impl Mailbox {
             format_args!("{}: event {event:#010x}, ack {:#010x}", self.name, self.ack),
         );
         self.wants_irq(bus, event).map(Some)
+    }
+
+    /// Takes an event back that the host has not answered.
+    ///
+    /// # Errors
+    ///
+    /// The MCU cannot reach the blocks.
+    pub(super) fn withdraw(&mut self, bus: &mut dyn Bus, event: u32) -> Result<(), Fault> {
+        let unanswered = (self.request(bus)? ^ self.ack) & event;
+        if unanswered != 0 {
+            self.ack ^= unanswered;
+            self.outstanding &= !unanswered;
+            self.withdrawn |= unanswered;
+            mem::write32(bus, MCU, self.output + common::ACK, self.ack)?;
+        }
+        Ok(())
     }
 
     fn wants_irq(&self, bus: &mut dyn Bus, bits: u32) -> Result<bool, Fault> {

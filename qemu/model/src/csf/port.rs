@@ -2,12 +2,13 @@
 
 //! A stream's place in a group slot: its interface, and the stream if one was started.
 
+use super::blame;
 use super::exception::CS_CONFIG_FAULT;
 use super::layout::{self, cs};
 use super::mailbox::Mailbox;
 use super::mem::{self, MCU};
 use super::settings::Settings;
-use super::stream::{Exception, Ring, Stream};
+use super::stream::{Exception, Oom, Ring, Stream};
 use crate::bus::{Bus, Fault, TraceKind};
 
 /// The firmware's side of a stream's interface.
@@ -56,6 +57,8 @@ impl Port {
 
     /// Serves the requests of this stream, whose group is resident.
     ///
+    /// `as_nr` is the group's address space.
+    ///
     /// Sets the stream to what the host asks for: `saved` if there is one, else a fresh
     /// one, or none.
     ///
@@ -66,6 +69,7 @@ impl Port {
         &mut self,
         bus: &mut dyn Bus,
         settings: &Settings,
+        as_nr: u8,
         saved: Option<Stream>,
     ) -> Result<News, Fault> {
         let req = self.mailbox.request(bus)?;
@@ -83,10 +87,13 @@ impl Port {
         self.extract_event |= changed & cs::EXTRACT_EVENT != 0;
         let unknown = changed & !(cs::LEVELS | cs::EXTRACT_EVENT | cs::STATE);
         if unknown != 0 {
-            bus.misuse(format_args!(
-                "{}: requests {unknown:#010x} that this firmware does not know",
-                self.mailbox.name
-            ));
+            blame(
+                bus,
+                format_args!(
+                    "{}: requests {unknown:#010x} that this firmware does not know",
+                    self.mailbox.name
+                ),
+            );
         }
 
         let mut news = News::default();
@@ -98,10 +105,10 @@ impl Port {
             (cs::START, Some(stream)) => self.stream = Some(stream),
             (cs::START, None) => self.stream = Some(self.load(bus, settings)?),
             (state, stream) => {
-                bus.misuse(format_args!(
-                    "{}: state {state} does not exist",
-                    self.mailbox.name
-                ));
+                blame(
+                    bus,
+                    format_args!("{}: state {state} does not exist", self.mailbox.name),
+                );
                 self.stream = stream;
                 return Ok(news);
             }
@@ -109,6 +116,10 @@ impl Port {
         if let Some(stream) = &mut self.stream {
             let config = mem::read32(bus, MCU, self.mailbox.input + cs::CONFIG)?;
             stream.doorbell = (config >> 8) & 0xff;
+            if stream.oom == Some(Oom::Told) && self.mailbox.answered(bus, cs::TILER_OOM)? {
+                let chunk = new_chunk(bus, &self.mailbox, as_nr)?;
+                stream.resume_from_oom(settings.max_calls, chunk);
+            }
             if stream.faulted && stream.pending_fault.is_none() {
                 stream.faulted = !self.mailbox.answered(bus, cs::FAULT_EVENT)?;
             }
@@ -125,6 +136,8 @@ impl Port {
     pub(super) fn stop(&mut self, bus: &mut dyn Bus) -> Result<(), Fault> {
         self.stream = None;
         self.extract_event = false;
+        // It would be taken for the next stream's.
+        self.mailbox.withdraw(bus, cs::TILER_OOM)?;
         self.mailbox.answer(bus, cs::STOP, cs::STATE)?;
         Ok(())
     }
@@ -212,6 +225,13 @@ impl Port {
             news.irq |= mailbox.answer(bus, flipped, cs::EXTRACT_EVENT)?;
             news.event = true;
         }
+        if stream.oom == Some(Oom::Found) {
+            if let Some(irq) = mailbox.raise(bus, cs::TILER_OOM)? {
+                stream.oom = Some(Oom::Told);
+                news.irq |= irq;
+                news.event = true;
+            }
+        }
         for (event, pending, exception_word, info_word) in [
             (
                 cs::FAULT_EVENT,
@@ -245,9 +265,41 @@ impl Port {
     }
 }
 
+/// Whether the host has memory for the tiler heap that is exhausted; checks it.
+fn new_chunk(bus: &mut dyn Bus, mailbox: &Mailbox, as_nr: u8) -> Result<bool, Fault> {
+    let mut some = 0;
+    for field in [cs::HEAP_START, cs::HEAP_END] {
+        let chunk = mem::read64(bus, MCU, mailbox.input + field)?;
+        let (va, size) = (chunk & !0xfff, (chunk & 0xfff) * 4096);
+        some += usize::from(chunk != 0);
+        let usable = size != 0
+            && [va, va + size - 4].into_iter().all(|at| {
+                let word = mem::read32(bus, as_nr, at);
+                word.is_ok_and(|word| mem::write32(bus, as_nr, at, word).is_ok())
+            });
+        if chunk != 0 && !usable {
+            blame(
+                bus,
+                format_args!(
+                    "{}: {size:#x} bytes at {va:#x} are no chunk for the tiler heap",
+                    mailbox.name
+                ),
+            );
+        }
+    }
+    if some == 1 {
+        let name = &mailbox.name;
+        blame(
+            bus,
+            format_args!("{name}: of the first and the last heap chunk one is missing"),
+        );
+    }
+    Ok(some != 0)
+}
+
 /// Ends a stream whose ring makes no sense.
 fn reject(bus: &mut dyn Bus, mailbox: &Mailbox, stream: &mut Stream, wrong: &str) {
-    bus.misuse(format_args!("{}: {wrong}", mailbox.name));
+    blame(bus, format_args!("{}: {wrong}", mailbox.name));
     stream.dead = true;
     stream.pending_fatal = Some(Exception {
         kind: CS_CONFIG_FAULT,

@@ -88,6 +88,15 @@ pub(super) struct Exception {
     pub(super) info: u64,
 }
 
+/// How far the host knows that the tiler heap is exhausted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Oom {
+    /// The event is to be raised.
+    Found,
+    /// The event was raised.
+    Told,
+}
+
 /// Handler that SET_EXCEPTION_HANDLER recorded.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Handler {
@@ -117,6 +126,10 @@ pub(super) struct Stream {
     pub(super) dead: bool,
     /// A fault stopped the stream until the host acknowledges it.
     pub(super) faulted: bool,
+    /// A test ordered that the stream does not go on.
+    pub(super) stalled: bool,
+    /// The tiler heap is exhausted, and what the host does about it is not known yet.
+    pub(super) oom: Option<Oom>,
     /// GPU address of the tiler heap's context, 0 if none.
     pub(super) heap: u64,
     /// Resources that REQ_RESOURCE asked for.
@@ -144,6 +157,8 @@ impl Stream {
             error: false,
             dead: false,
             faulted: false,
+            stalled: false,
+            oom: None,
             heap: 0,
             resources: 0,
             handler: Handler::default(),
@@ -169,13 +184,17 @@ impl Stream {
 
     /// Whether the stream has an instruction to try now.
     pub(super) fn is_runnable(&self) -> bool {
-        let held = self.dead || self.faulted || (self.blocked.is_some() && !self.recheck);
+        let held = self.dead || self.faulted || self.stalled || self.oom.is_some();
+        let held = held || (self.blocked.is_some() && !self.recheck);
         !held && !self.is_empty()
     }
 
     /// Whether the stream counts as idle, given the levels of its request word.
     pub(super) fn is_idle(&self, levels: u32) -> bool {
-        if self.dead || self.faulted || self.scoreboard.busy() != 0 {
+        if self.dead || self.faulted || self.stalled || self.oom.is_some() {
+            return false;
+        }
+        if self.scoreboard.busy() != 0 {
             return false;
         }
         match self.blocked {

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use super::instr::{Condition, Defer, HeapOperation, Scope, State};
 use super::scoreboard::{Deferred, EndpointJob, Operation, Scoreboard, MAX_DEFERRED, MAX_JOBS};
-use super::stream::{Blocked, Exception, Frame, Handler, Ring, Stream};
+use super::stream::{Blocked, Exception, Frame, Handler, Oom, Ring, Stream};
 use crate::profile::CsfProfile;
 
 const MAGIC: u64 = u64::from_le_bytes(*b"suspend1");
@@ -146,6 +146,8 @@ impl Writer {
             error,
             dead,
             faulted,
+            stalled,
+            oom,
             heap,
             resources,
             handler,
@@ -177,7 +179,7 @@ impl Writer {
         self.u8(*endpoint_slot);
         self.u8(*other_slot);
         self.option(blocked.as_ref(), Self::blocked);
-        for flag in [*error, *dead, *faulted] {
+        for flag in [*error, *dead, *faulted, *stalled, oom.is_some()] {
             self.u8(flag.into());
         }
         self.u64(*heap);
@@ -333,6 +335,9 @@ impl Reader<'_> {
             error: self.bool()?,
             dead: self.bool()?,
             faulted: self.bool()?,
+            stalled: self.bool()?,
+            // The host forgot what it was told when it took the group off its slot.
+            oom: self.bool()?.then_some(Oom::Found),
             heap: self.u64()?,
             resources: self.u8()?,
             handler: Handler {
@@ -490,6 +495,8 @@ mod tests {
             stream.error = true;
             stream.dead = n == 1;
             stream.faulted = n == 2;
+            stream.stalled = n == 3;
+            stream.oom = (n == 4).then_some(Oom::Found);
             stream.heap = 0x2000;
             stream.resources = 5;
             stream.handler = Handler {

@@ -7,6 +7,7 @@ mod bench;
 mod boot;
 mod decode;
 mod events;
+mod faults;
 mod flow;
 mod groups;
 mod instructions;

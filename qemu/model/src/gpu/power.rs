@@ -82,7 +82,14 @@ impl Power {
 
     /// Whether a transition is going on.
     pub fn active(&self) -> bool {
-        self.due().is_some()
+        self.domains
+            .iter()
+            .any(|domain| domain.rising | domain.falling != 0)
+    }
+
+    /// Keeps the transition of these blocks that is going on from finishing.
+    pub fn hang(&mut self, block: Block) {
+        self.domains[block as usize].due = None;
     }
 
     /// When the next transition finishes.

@@ -62,6 +62,9 @@ impl Group {
         settings: &Settings,
     ) -> Result<bool, Fault> {
         let now = bus.now();
+        if self.hold.deadline().is_some_and(|due| due <= now) {
+            self.serve(bus, settings)?;
+        }
         let mut wake_all = false;
         for n in 0..self.ports.len() {
             let mut ended = false;
@@ -102,7 +105,8 @@ impl Group {
         settings: &Settings,
         now: Instant,
     ) -> Result<(), Fault> {
-        let busy = self.next_end().is_some();
+        let mut streams = self.ports.iter().filter_map(|port| port.stream.as_ref());
+        let busy = self.next_end().is_some() || streams.any(|stream| stream.stalled);
         let Some(resident) = &mut self.resident else {
             return Ok(());
         };
@@ -163,8 +167,7 @@ impl Group {
 
     /// Passes on what a stream did to the rest of the group and to the host.
     fn settle(&mut self, bus: &mut dyn Bus, n: usize, effects: Effects) -> Result<(), Fault> {
-        let news = self.ports[n].report(bus)?;
-        self.tell(bus, n, news)?;
+        self.report_stream(bus, n)?;
         if effects.wake_group {
             self.wake();
         }
@@ -185,7 +188,10 @@ impl Group {
 
     /// When [`Group::poll`] has to be called again if nothing else happens.
     pub(in crate::csf) fn deadline(&self, settings: &Settings) -> Option<Instant> {
-        let resident = self.resident.as_ref()?;
+        let held = self.hold.deadline();
+        let Some(resident) = &self.resident else {
+            return held;
+        };
         let stall = settings.progress_time.filter(|_| !resident.stall_reported);
         let stall = resident
             .stalled_since
@@ -195,6 +201,7 @@ impl Group {
             self.next_end(),
             resident.idle.deadline(settings.idle_time),
             stall,
+            held,
         ]
         .into_iter()
         .flatten()

@@ -43,6 +43,7 @@ pub(super) const PROGRESS_TIMER: u32 = 1 << 31;
 pub(super) const CS_START: u32 = 1;
 pub(super) const CS_EXTRACT_EVENT: u32 = 1 << 4;
 pub(super) const CS_IDLE_LEVELS: u32 = (1 << 8) | (1 << 10);
+pub(super) const CS_TILER_OOM: u32 = 1 << 26;
 pub(super) const CS_FATAL: u32 = 1 << 30;
 pub(super) const CS_FAULT: u32 = 1 << 31;
 

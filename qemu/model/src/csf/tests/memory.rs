@@ -7,6 +7,7 @@ use std::fmt;
 use std::time::{Duration, Instant};
 
 use crate::bus::{exception, Access, Bus, Fault, TraceKind};
+use crate::faults::Faults;
 use crate::profile::Profile;
 
 const PAGE: u64 = 4096;
@@ -38,6 +39,7 @@ pub(super) struct Memory {
     /// Shader cores and tilers that have power.
     pub(super) cores: (u64, u64),
     pub(super) misuses: Vec<String>,
+    pub(super) faults: Faults,
 }
 
 impl Memory {
@@ -53,6 +55,7 @@ impl Memory {
             flushes: 0,
             cores: (0, 0),
             misuses: Vec::new(),
+            faults: Faults::default(),
         }
     }
 
@@ -154,6 +157,10 @@ impl Bus for Memory {
 
     fn flush_caches(&mut self) {
         self.flushes += 1;
+    }
+
+    fn faults(&self) -> &Faults {
+        &self.faults
     }
 
     fn profile(&self) -> &Profile {
