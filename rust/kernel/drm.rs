@@ -18,6 +18,7 @@ pub mod exec;
 pub mod gem_sync;
 pub mod gpuvm_ext;
 pub mod master;
+pub mod registration;
 pub mod sched;
 pub mod syncobj;
 pub mod table;

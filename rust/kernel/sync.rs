@@ -4,4 +4,5 @@
 
 pub use rk::sync::*;
 
+pub mod rcu;
 pub mod wait;
