@@ -145,20 +145,6 @@ impl Device {
         PowerRef::new(&self.power)
     }
 
-    /// Powers the GPU for a job: see [`power_get`](Self::power_get).
-    ///
-    /// # Errors
-    ///
-    /// `ENODEV` if the device is unbound, or if the GPU is stuck, which ends in the same: the C
-    /// driver unplugs a GPU that cannot be reset.
-    pub(crate) fn power_get_for_job(&self) -> Result<PowerRef> {
-        if self.reset.is_pending() {
-            return Err(ENODEV);
-        }
-
-        self.power_get()
-    }
-
     /// Asks for a reset of the GPU because of `reason`; waits for nothing.
     pub(crate) fn schedule_reset(&self, reason: &str) {
         self.reset.schedule(reason);

@@ -29,6 +29,7 @@ use crate::{
         IrqThread,
         Service, //
     },
+    lifecycle::Lifecycle,
     mmio::Mmio,
     mmu::{
         Mmu,
@@ -39,10 +40,7 @@ use crate::{
         gpu::COHERENCY_FEATURES,
         mcu::LATEST_FLUSH_PAGE, //
     },
-    reset::{
-        Reset,
-        Worker, //
-    },
+    reset::Reset,
     sched::Scheduler, //
 };
 use kernel::{
@@ -59,6 +57,10 @@ use kernel::{
     drm::{
         self,
         ioctl::RENDER_ALLOW,
+        registration::{
+            EarlyRegistration,
+            Unplugger, //
+        },
         table::{
             self,
             features,
@@ -125,7 +127,7 @@ type Irq<'bound, T> = Pin<KBox<ThreadedRegistration<'bound, IrqThread<T>>>>;
 /// for, then the hardware is stopped, with its interrupts still served, then everything is turned
 /// off.
 pub(crate) struct BoundData<'bound> {
-    _registration: drm::Registration<'bound, MagniDrm>,
+    _registration: EarlyRegistration<'bound, MagniDrm>,
     _power_watch: Option<PowerTracing>,
     _shutdown: Shutdown,
     _irqs: Irqs<'bound>,
@@ -153,7 +155,7 @@ struct Irqs<'bound> {
 struct Shutdown {
     gpu: Arc<Gpu>,
     mmu: Arc<Mmu>,
-    reset: Arc<Reset>,
+    lifecycle: Option<Arc<Lifecycle>>,
     fw: Option<Arc<Firmware>>,
     device: Option<Arc<Device>>,
     sched: Option<Arc<Scheduler>>,
@@ -161,7 +163,9 @@ struct Shutdown {
 
 impl Drop for Shutdown {
     fn drop(&mut self) {
-        self.reset.disconnect();
+        if let Some(lifecycle) = self.lifecycle.take() {
+            lifecycle.disconnect();
+        }
         if let Some(device) = self.device.take() {
             device.shutdown();
         }
@@ -310,15 +314,15 @@ impl platform::Driver for MagniPlatform {
         let mut shutdown = Shutdown {
             gpu: gpu.clone(),
             mmu: mmu.clone(),
-            reset: reset.clone(),
+            lifecycle: None,
             fw: None,
             device: None,
             sched: None,
         };
         gpu.enable_irq()?;
         mmu.enable_irq()?;
-        gpu.set_asn_hash(&info, soc.and_then(|soc| soc.asn_hash))?;
-        gpu.l2_on(coherency)?;
+        gpu.set_up_l2(&info, coherency, soc.and_then(|soc| soc.asn_hash));
+        gpu.l2_on()?;
         // Later architectures have these events elsewhere.
         let power_watch = match info.id().arch_major().get() < 14 {
             true => {
@@ -341,13 +345,16 @@ impl platform::Driver for MagniPlatform {
         shutdown.device = Some(device.clone());
         let sched = Scheduler::new(&device)?;
         shutdown.sched = Some(sched.clone());
-        let worker = Worker::new(dev, &device.mmu, &device.fw, &sched)?;
-        device.reset.connect(worker);
+        let unplugger = Unplugger::new()?;
+        let lifecycle = Lifecycle::new(&sched, unplugger.clone())?;
+        shutdown.lifecycle = Some(lifecycle.clone());
+        lifecycle.start();
         upcall.connect(&sched);
 
         // SAFETY: The registration is kept in `BoundData`, which is dropped when the device is
         // unbound.
-        let registration = unsafe { drm::Registration::new(dev, drm, Ok::<_, Error>(sched), 0)? };
+        let registration =
+            unsafe { EarlyRegistration::new(dev, drm, Ok::<_, Error>(sched), 0, &unplugger)? };
 
         Ok(BoundData {
             _registration: registration,

@@ -9,6 +9,7 @@ pub(crate) mod layout;
 mod load;
 mod mcu;
 mod requests;
+mod restart;
 
 pub(crate) use self::{
     events::{

@@ -27,6 +27,7 @@ use kernel::{
         wait::WaitQueue,
         Arc,
         Mutex,
+        SetOnce,
         SpinLock, //
     },
     time::{
@@ -51,11 +52,20 @@ const FLUSH_LOOK_MS: u32 = 50;
 /// The L2 cache that is used: of the first, and usually only, core group.
 const L2: u64 = 1;
 
+/// What the L2 cache is powered on with.
+struct L2Setup {
+    /// Coherency protocol.
+    coherency: u32,
+    /// The hash that spreads addresses over its slices, where it is not the default one.
+    asn_hash: Option<[u32; 3]>,
+}
+
 /// The GPU control block.
 #[pin_data]
 pub(crate) struct Gpu {
     dev: ARef<Device>,
     mmio: Arc<Mmio>,
+    l2: SetOnce<L2Setup>,
     #[pin]
     line: IrqLine,
     /// Cache flushes that were asked for and are not done yet.
@@ -75,6 +85,7 @@ impl Gpu {
             pin_init!(Self {
                 dev: dev.into(),
                 mmio: mmio.clone(),
+                l2: SetOnce::new(),
                 line <- IrqLine::new(mmio.clone(), IRQ),
                 flushing <- new_spinlock!(false),
                 flushed <- WaitQueue::new(c"magni::gpu::flushed", static_lock_class!()),
@@ -94,6 +105,18 @@ impl Gpu {
     /// Masks the block's interrupts.
     pub(crate) fn disable_irq(&self) -> Result {
         self.line.disable(!0)
+    }
+
+    #[expect(dead_code, reason = "the GPU does not sleep yet")]
+    /// Serves no interrupt until [`open_irq`](Self::open_irq): see [`IrqLine::close`]. Nothing may
+    /// be flushed meanwhile.
+    pub(crate) fn close_irq(&self) {
+        self.line.close();
+    }
+
+    /// Serves the block's interrupts again.
+    pub(crate) fn open_irq(&self) -> Result {
+        self.line.open()
     }
 
     /// Resets the GPU and waits until it is done. May sleep.
@@ -122,34 +145,52 @@ impl Gpu {
         self.line.clear(irq::RESET_COMPLETED)
     }
 
-    /// Has addresses spread over the L2's slices by `hash`, from when it is powered on. A GPU that
-    /// cannot do so works all the same.
-    pub(crate) fn set_asn_hash(&self, info: &info::GpuInfo, hash: Option<[u32; 3]>) -> Result {
-        let Some(hash) = hash else {
-            return Ok(());
-        };
-        if info.id().arch_major().get() < 11 {
+    /// Says how the L2 cache is to be powered on: with `coherency` as coherency protocol, and with
+    /// addresses spread over its slices by `asn_hash`. A GPU that cannot do the latter works all
+    /// the same. What was said first counts.
+    pub(crate) fn set_up_l2(
+        &self,
+        info: &info::GpuInfo,
+        coherency: u32,
+        asn_hash: Option<[u32; 3]>,
+    ) {
+        let can_hash = info.id().arch_major().get() >= 11;
+        if asn_hash.is_some() && !can_hash {
             dev_err!(
                 self.dev,
                 "this GPU cannot be given a hash for its L2 slices; it goes on without\n"
             );
-            return Ok(());
         }
 
-        for (index, word) in hash.into_iter().enumerate() {
-            let location = ASN_HASH::try_at(index).ok_or(EINVAL)?;
-            self.mmio.write(location, ASN_HASH::from_raw(word))?;
-        }
-        let config = self.mmio.read(L2_CONFIG)?;
-        self.mmio
-            .write(L2_CONFIG, config.with_asn_hash_enable(true))
+        self.l2.populate(L2Setup {
+            coherency,
+            asn_hash: asn_hash.filter(|_| can_hash),
+        });
     }
 
-    /// Powers the L2 cache on, with `protocol` as coherency protocol. The firmware powers the
-    /// other blocks. May sleep.
-    pub(crate) fn l2_on(&self, protocol: u32) -> Result {
-        self.mmio
-            .write(COHERENCY_PROTOCOL, COHERENCY_PROTOCOL::from_raw(protocol))?;
+    /// Powers the L2 cache on, after a reset or a loss of power. The firmware powers the other
+    /// blocks. May sleep.
+    ///
+    /// # Errors
+    ///
+    /// `EINVAL` before [`set_up_l2`](Self::set_up_l2), `ETIMEDOUT` if the cache does not come up,
+    /// `ENODEV` if the GPU is gone.
+    pub(crate) fn l2_on(&self) -> Result {
+        let setup = self.l2.as_ref().ok_or(EINVAL)?;
+
+        if let Some(hash) = setup.asn_hash {
+            for (index, word) in hash.into_iter().enumerate() {
+                let location = ASN_HASH::try_at(index).ok_or(EINVAL)?;
+                self.mmio.write(location, ASN_HASH::from_raw(word))?;
+            }
+            let config = self.mmio.read(L2_CONFIG)?;
+            self.mmio
+                .write(L2_CONFIG, config.with_asn_hash_enable(true))?;
+        }
+        self.mmio.write(
+            COHERENCY_PROTOCOL,
+            COHERENCY_PROTOCOL::from_raw(setup.coherency),
+        )?;
 
         self.wait_l2(L2_PWRTRANS, |transition| transition & L2 == 0)?;
         self.mmio.write64(L2_PWRON, L2)?;

@@ -2,8 +2,9 @@
 
 //! The GPU's three interrupt lines.
 //!
-//! All of them work alike: the interrupt handler only masks the line, a thread serves its events
-//! until there are none left, then unmasks it. Lines may be shared with other devices.
+//! All of them work alike: the interrupt handler only masks the line, a thread serves its events,
+//! then unmasks it. Lines may be shared with other devices: the handler may run at any time, also
+//! while the GPU has no power, and touches no register then.
 
 use crate::{
     mmio::Mmio,
@@ -15,10 +16,16 @@ use kernel::{
         ThreadedHandler,
         ThreadedIrqReturn, //
     },
-    new_spinlock,
+    new_mutex, new_spinlock,
     prelude::*,
     sync::{
+        atomic::{
+            ordering,
+            AtomicFlag, //
+        },
+        rcu,
         Arc,
+        Mutex,
         SpinLock, //
     },
 };
@@ -28,9 +35,14 @@ use kernel::{
 pub(crate) struct IrqLine {
     mmio: Arc<Mmio>,
     regs: IrqRegs,
-    /// The events that are served. Never taken in interrupt context.
+    /// The events that are served while the line is open. Never taken in interrupt context.
     #[pin]
     mask: SpinLock<u32>,
+    /// Closed: no event is served, and no register is touched because of an interrupt.
+    closed: AtomicFlag,
+    /// Held while events are served.
+    #[pin]
+    serving: Mutex<()>,
 }
 
 impl IrqLine {
@@ -39,7 +51,9 @@ impl IrqLine {
         pin_init!(Self {
             mmio,
             regs,
-            mask <- new_spinlock!(0),
+            mask <- new_spinlock!(0, "magni::IrqLine::mask"),
+            closed: AtomicFlag::new(false),
+            serving <- new_mutex!((), "magni::IrqLine::serving"),
         })
     }
 
@@ -47,14 +61,48 @@ impl IrqLine {
     pub(crate) fn enable(&self, bits: u32) -> Result {
         let mut mask = self.mask.lock();
         *mask |= bits;
-        self.mmio.write32(self.regs.mask(), *mask)
+        self.write_mask(*mask)
     }
 
     /// Stops serving the events in `bits`.
     pub(crate) fn disable(&self, bits: u32) -> Result {
         let mut mask = self.mask.lock();
         *mask &= !bits;
+        self.write_mask(*mask)
+    }
+
+    /// Serves no events any more, until [`open`](Self::open), and waits for those that are being
+    /// served. The interrupt handler may still be reading a register: it is waited for with
+    /// [`synchronize_closed`].
+    ///
+    /// Must not be called by what the events' service waits for.
+    pub(crate) fn close(&self) {
+        {
+            let _mask = self.mask.lock();
+            self.closed.store(true, ordering::Release);
+            // Without hardware there is nothing to mask.
+            let _ = self.mmio.write32(self.regs.mask(), 0);
+        }
+        drop(self.serving.lock());
+    }
+
+    /// Serves events again, whatever has become of the registers meanwhile.
+    pub(crate) fn open(&self) -> Result {
+        let mask = self.mask.lock();
+        self.closed.store(false, ordering::Release);
         self.mmio.write32(self.regs.mask(), *mask)
+    }
+
+    fn is_closed(&self) -> bool {
+        self.closed.load(ordering::Acquire)
+    }
+
+    /// Writes the mask, whose lock the caller holds.
+    fn write_mask(&self, mask: u32) -> Result {
+        if self.is_closed() {
+            return Ok(());
+        }
+        self.mmio.write32(self.regs.mask(), mask)
     }
 
     /// Forgets the events in `bits`.
@@ -75,8 +123,14 @@ impl IrqLine {
     fn unmask(&self) {
         let mask = self.mask.lock();
         // An error means that the device is gone, and with it the interrupt.
-        let _ = self.mmio.write32(self.regs.mask(), *mask);
+        let _ = self.write_mask(*mask);
     }
+}
+
+#[expect(dead_code, reason = "the GPU does not sleep yet")]
+/// Waits until no interrupt handler touches a register of a line that was closed. Sleeps.
+pub(crate) fn synchronize_closed() {
+    rcu::synchronize_rcu_expedited();
 }
 
 /// Who serves the events of a line.
@@ -94,6 +148,11 @@ pub(crate) struct IrqThread<T: Service>(pub(crate) T);
 impl<T: Service> ThreadedHandler for IrqThread<T> {
     fn handle(&self) -> ThreadedIrqReturn {
         let line = self.0.line();
+        // Whoever closes the line waits for those that found it open.
+        let _open = rcu::read_lock();
+        if line.is_closed() {
+            return ThreadedIrqReturn::None;
+        }
 
         match line.mmio.read32(line.regs.status()) {
             Ok(status) if status != 0 => {
@@ -107,6 +166,10 @@ impl<T: Service> ThreadedHandler for IrqThread<T> {
 
     fn handle_threaded(&self) -> IrqReturn {
         let line = self.0.line();
+        let _serving = line.serving.lock();
+        if line.is_closed() {
+            return IrqReturn::None;
+        }
         // Once only: whatever comes meanwhile keeps the line high and interrupts again. A line that
         // never rests would otherwise starve the threads of the others, which have its priority.
         let events = line.pending();

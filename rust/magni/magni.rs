@@ -24,6 +24,7 @@ mod gem;
 mod gpu;
 mod ioctl;
 mod irq;
+mod lifecycle;
 mod mmio;
 mod mmu;
 mod params;

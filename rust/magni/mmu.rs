@@ -10,6 +10,7 @@ mod address_space;
 pub(crate) mod fault;
 mod flags;
 mod pool;
+mod power;
 mod slots;
 mod tree;
 mod va_space;

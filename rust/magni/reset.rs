@@ -1,16 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
 
-//! A GPU that is stuck.
+//! The need of a reset.
 //!
-//! Who finds the hardware stuck says so to [`Reset`] and goes on as if the GPU were lost, without
-//! waiting. A worker of its own then makes that true: the GPU is reset, so that it can write to no
-//! memory any more, and everything that was to run on it ends. It is not started again: a device
-//! that was lost takes no jobs until it is bound anew.
+//! Who finds the hardware stuck says so to [`Reset`] and goes on without it, without waiting; until
+//! the GPU has been reset nobody asks it for anything. What a reset does, and what it saves, is up
+//! to [`lifecycle`](crate::lifecycle).
 
 use crate::{
-    fw::Firmware,
-    mmu::Mmu,
-    sched::Scheduler,
+    lifecycle::Lifecycle,
     trace::{
         self,
         ResetStage, //
@@ -18,34 +15,44 @@ use crate::{
 };
 use kernel::{
     device::Device,
-    dma_fence::SignallingSection,
-    impl_has_work, new_spinlock, new_work,
+    new_spinlock,
     prelude::*,
+    static_lock_class,
     sync::{
         aref::ARef,
         atomic::{
             ordering,
-            AtomicFlag, //
+            Atomic, //
         },
+        wait::WaitQueue,
         Arc,
         SpinLock, //
     },
-    workqueue::{
-        cancel_work_sync,
-        OwnedQueue,
-        Work,
-        WorkItem, //
-    },
+    time::msecs_to_jiffies,
 };
+
+/// Longer than any reset can take, all its waits and attempts together, in milliseconds.
+const RESET_LIMIT_MS: u32 = 30_000;
+
+/// A reset was asked for and has not begun.
+const REQUESTED: u32 = 1 << 0;
+/// A reset has begun and has not ended.
+const RUNNING: u32 = 1 << 1;
+/// The GPU could not be reset; it never will be.
+const LOST: u32 = 1 << 2;
 
 /// The GPU's need of a reset.
 #[pin_data]
 pub(crate) struct Reset {
     dev: ARef<Device>,
-    pending: AtomicFlag,
-    /// Who does it, as long as there is something to save.
+    /// What there is of the three above.
+    state: Atomic<u32>,
+    /// Who wait for its end.
     #[pin]
-    worker: SpinLock<Option<Arc<Worker>>>,
+    ended: WaitQueue,
+    /// Who does it, while there is somebody.
+    #[pin]
+    worker: SpinLock<Option<Arc<Lifecycle>>>,
 }
 
 impl Reset {
@@ -54,130 +61,103 @@ impl Reset {
         Arc::pin_init(
             pin_init!(Self {
                 dev: dev.into(),
-                pending: AtomicFlag::new(false),
+                state: Atomic::new(0),
+                ended <- WaitQueue::new(c"magni::Reset::ended", static_lock_class!()),
                 worker <- new_spinlock!(None, "magni::Reset::worker"),
             }),
             GFP_KERNEL,
         )
     }
 
-    /// Asks for a reset because of `reason`. May be called from any task context, any number of
-    /// times.
-    pub(crate) fn schedule(&self, reason: &str) {
-        if !self.pending.xchg(true, ordering::Full) {
-            trace::reset(&self.dev, ResetStage::Scheduled);
-            dev_err!(
-                self.dev,
-                "{reason}: the GPU is stuck; its jobs end, and it takes no more until the device is unbound and bound again\n"
-            );
+    /// Sets the bits in `set` and clears those in `clear`; returns what there was before.
+    fn change(&self, set: u32, clear: u32) -> u32 {
+        let mut old = self.state.load(ordering::Relaxed);
+        while let Err(now) = self.state.cmpxchg(old, old & !clear | set, ordering::Full) {
+            old = now;
+        }
+        old
+    }
 
-            if let Some(worker) = &*self.worker.lock() {
-                worker.queue();
-            }
+    /// Asks for a reset because of `reason`. May be called from any task context, any number of
+    /// times. One that is asked for while the GPU is being reset is done after that.
+    pub(crate) fn schedule(&self, reason: &str) {
+        if self.change(REQUESTED, 0) & (REQUESTED | LOST) != 0 {
+            return;
+        }
+
+        trace::reset(&self.dev, ResetStage::Scheduled);
+        dev_err!(self.dev, "{reason}: the GPU is reset\n");
+        if let Some(worker) = &*self.worker.lock() {
+            worker.queue_reset();
         }
     }
 
-    /// Whether the GPU is lost, or about to be.
+    /// Whether the GPU is stuck or being reset, or lost: there is no point in asking it for
+    /// anything.
     pub(crate) fn is_pending(&self) -> bool {
-        self.pending.load(ordering::Acquire)
+        self.state.load(ordering::Acquire) != 0
+    }
+
+    /// Whether the GPU could not be reset.
+    pub(crate) fn is_lost(&self) -> bool {
+        self.state.load(ordering::Acquire) & LOST != 0
+    }
+
+    /// Whether a reset was asked for since the last one [began](Self::begin).
+    pub(crate) fn is_requested(&self) -> bool {
+        self.state.load(ordering::Acquire) & REQUESTED != 0
+    }
+
+    /// The GPU is being reset, or brought up otherwise: what was asked for before is being done.
+    pub(crate) fn begin(&self) {
+        self.change(RUNNING, REQUESTED);
+    }
+
+    /// The GPU works again, unless a reset was asked for meanwhile.
+    pub(crate) fn end(&self) {
+        self.change(0, RUNNING);
+        self.ended.wake_all();
+    }
+
+    /// The GPU does not work, and never will.
+    pub(crate) fn give_up(&self) {
+        self.change(LOST, RUNNING | REQUESTED);
+        self.ended.wake_all();
+    }
+
+    /// Waits until no reset is pending. Not for what a reset waits for.
+    ///
+    /// # Errors
+    ///
+    /// `ENODEV` if the GPU is lost, or the device is going away, so that nobody resets it.
+    pub(crate) fn wait(&self) -> Result {
+        let timeout = msecs_to_jiffies(RESET_LIMIT_MS);
+        let ended = self.ended.wait_timeout(timeout, || {
+            !self.is_pending() || self.is_lost() || self.worker.lock().is_none()
+        });
+
+        if ended && !self.is_pending() {
+            Ok(())
+        } else {
+            Err(ENODEV)
+        }
     }
 
     /// From now on `worker` does what is asked for, and what was asked for before.
-    pub(crate) fn connect(&self, worker: Arc<Worker>) {
+    pub(crate) fn connect(&self, worker: Arc<Lifecycle>) {
         let mut place = self.worker.lock();
 
         // Under the lock, so that one of the two, this or `schedule`, sees the other.
         if self.is_pending() {
-            worker.queue();
+            worker.queue_reset();
         }
         *place = Some(worker);
     }
 
-    /// Nothing is reset from now on; waits for a reset that is being done. Must not be called by
-    /// what the reset waits for.
+    /// Nobody resets the GPU from now on.
     pub(crate) fn disconnect(&self) {
         let worker = self.worker.lock().take();
-
-        if let Some(worker) = worker {
-            cancel_work_sync(&worker);
-        }
-    }
-}
-
-/// Resets the GPU.
-#[pin_data]
-pub(crate) struct Worker {
-    queue: OwnedQueue,
-    #[pin]
-    work: Work<Worker>,
-    dev: ARef<Device>,
-    mmu: Arc<Mmu>,
-    fw: Arc<Firmware>,
-    sched: Arc<Scheduler>,
-}
-
-impl_has_work! {
-    impl HasWork<Self> for Worker { self.work }
-}
-
-impl Worker {
-    /// Makes the worker for a GPU of these blocks. It ends with [`Reset::disconnect`].
-    pub(crate) fn new(
-        dev: &Device,
-        mmu: &Arc<Mmu>,
-        fw: &Arc<Firmware>,
-        sched: &Arc<Scheduler>,
-    ) -> Result<Arc<Self>> {
-        let queue = OwnedQueue::new_ordered()
-            .mem_reclaim()
-            .build(c"magni-reset")?;
-
-        Arc::pin_init(
-            pin_init!(Self {
-                queue,
-                work <- new_work!("magni::reset::Worker::work"),
-                dev: dev.into(),
-                mmu: mmu.clone(),
-                fw: fw.clone(),
-                sched: sched.clone(),
-            }),
-            GFP_KERNEL,
-        )
-    }
-
-    fn queue(self: &Arc<Self>) {
-        // What is queued already has yet to run.
-        let _ = self.queue.enqueue(self.clone());
-    }
-
-    /// Stops the hardware and ends all jobs. Every wait has a limit, and none is for another work
-    /// queue.
-    fn reset(&self) {
-        let _section = SignallingSection::enter();
-        trace::reset(&self.dev, ResetStage::Begun);
-
-        self.sched.freeze();
-        self.fw.unplug();
-        trace::reset(&self.dev, ResetStage::Stopped);
-
-        // Ends all accesses to memory, those of a microcontroller that does not stop as well.
-        if self.mmu.reset().is_err() {
-            // Nothing is left to try, and nobody may wait for ever.
-            self.mmu.unplug();
-        }
-        self.sched.unplug();
-        trace::reset(&self.dev, ResetStage::Failed);
-
-        dev_info!(self.dev, "the GPU is off, its jobs have ended\n");
-    }
-}
-
-impl WorkItem for Worker {
-    type Pointer = Arc<Worker>;
-
-    fn run(this: Arc<Worker>) {
-        // `disconnect` waits for this, so the last reference, and with it the queue, is not
-        // dropped here.
-        this.reset();
+        self.ended.wake_all();
+        drop(worker);
     }
 }

@@ -167,7 +167,6 @@ pub(crate) fn group_state(dev: &Device, group: u32, state: GroupState, slot: Opt
 /// How far a reset has come. The numbers are those in `include/magni_trace.h`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u32)]
-#[expect(dead_code, reason = "a reset ends in failure so far")]
 pub(crate) enum ResetStage {
     /// Somebody has asked for it.
     Scheduled = 0,

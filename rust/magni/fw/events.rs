@@ -47,6 +47,8 @@ pub(crate) struct McuEvents {
     #[pin]
     acks: WaitQueue,
     booted: AtomicFlag,
+    /// The firmware was asked to stop.
+    pub(super) halting: AtomicFlag,
 }
 
 impl McuEvents {
@@ -58,6 +60,7 @@ impl McuEvents {
                 line <- IrqLine::new(mmio.clone(), IRQ),
                 acks <- WaitQueue::new(c"magni::fw::acks", static_lock_class!()),
                 booted: AtomicFlag::new(false),
+                halting: AtomicFlag::new(false),
             }),
             GFP_KERNEL,
         )
@@ -67,13 +70,13 @@ impl McuEvents {
     pub(super) fn arm(&self) -> Result {
         self.booted.store(false, ordering::Release);
         self.line.clear(!0)?;
-        self.line.enable(!0)
+        self.line.enable(!0)?;
+        self.line.open()
     }
 
-    /// Masks the interrupt.
+    /// Serves the interrupt no more, and waits for what is being served.
     pub(super) fn disarm(&self) {
-        // Without hardware there is nothing to mask.
-        let _ = self.line.disable(!0);
+        self.line.close();
     }
 
     /// Waits until the firmware has booted; returns whether it has.
@@ -110,10 +113,19 @@ impl JobIrq {
             return;
         }
 
-        let status = self.events.mmio.read(MCU_STATUS);
-        if status.is_ok_and(|status| status.value() == Status::Fatal) {
-            self.reset
-                .schedule("the firmware stopped because of an error");
+        match self
+            .events
+            .mmio
+            .read(MCU_STATUS)
+            .map(|status| status.value())
+        {
+            Ok(Status::Fatal) => self
+                .reset
+                .schedule("the firmware stopped because of an error"),
+            Ok(Status::Halted) if !self.events.halting.load(ordering::Acquire) => {
+                self.reset.schedule("the firmware stopped")
+            }
+            _ => {}
         }
     }
 }

@@ -148,6 +148,8 @@ pub(super) struct Interface {
     pub(super) glb: Pin<KBox<GlbInterface>>,
     pub(super) groups: KVec<Pin<KBox<CsgInterface>>>,
     pub(super) info: uapi::drm_panthor_csif_info,
+    /// Registers and scoreboard entries of a stream, as its control block says it.
+    cs_features: u32,
 }
 
 /// Where the interface does not hold.
@@ -356,7 +358,39 @@ impl Interface {
             pad: 0,
         };
 
-        Ok(Self { glb, groups, info })
+        Ok(Self {
+            glb,
+            groups,
+            info,
+            cs_features,
+        })
+    }
+
+    /// Whether a firmware that has been loaded again has its interface where the first one had it,
+    /// and offers the same. Allocates nothing.
+    pub(super) fn is_same(&self) -> bool {
+        let at = |va: u32, offset: u64| u64::from(va) == u64::from(SHARED_START) + offset;
+        let glb = &self.glb;
+        let first = self.groups.first();
+
+        glb.control.version() == glb.version
+            && glb.control.group_num() as usize == self.groups.len()
+            && at(glb.control.input_va(), glb.input.offset())
+            && at(glb.control.output_va(), glb.output.offset())
+            && self.groups.iter().all(|group| {
+                at(group.control.input_va(), group.input.offset())
+                    && at(group.control.output_va(), group.output.offset())
+                    && group.control.suspend_size() == group.suspend_size
+                    && group.control.protm_suspend_size() == group.protm_suspend_size
+                    && group.control.stream_num() as usize == group.streams.len()
+                    && first
+                        .is_some_and(|first| first.control.features() == group.control.features())
+                    && group.streams.iter().all(|cs| {
+                        at(cs.control.input_va(), cs.input.offset())
+                            && at(cs.control.output_va(), cs.output.offset())
+                            && cs.control.features() & 0xffff == self.cs_features & 0xffff
+                    })
+            })
     }
 
     /// Writes what the firmware offers to the log.

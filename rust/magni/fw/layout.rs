@@ -81,6 +81,11 @@ macro_rules! block {
             /// What its place is a multiple of, in bytes.
             const ALIGN: usize = alignment(&[$( ::core::mem::size_of::<$ty>() ),*]);
 
+            /// Where the block is, in bytes from the start of its memory.
+            pub(crate) fn offset(&self) -> u64 {
+                self.0.offset as u64
+            }
+
             /// The block at `offset` bytes of `memory`, if it fits and is aligned.
             pub(crate) fn at(memory: &Arc<KernelBo>, offset: u64) -> Option<Self> {
                 Window::new(memory, offset, Self::SIZE, Self::ALIGN).map(Self)
@@ -333,8 +338,12 @@ pub(crate) mod glb {
     pub(crate) const PING: u32 = 1 << 8;
     /// Report idleness.
     pub(crate) const IDLE_EN: u32 = 1 << 10;
-    /// The microcontroller's state (from version 4.1 on); zero is "active".
+    /// The microcontroller's state (from version 4.1 on).
     pub(crate) const STATE_MASK: u32 = 7 << 12;
+    /// State: running.
+    pub(crate) const STATE_ACTIVE: u32 = 0 << 12;
+    /// State: stopped.
+    pub(crate) const STATE_HALT: u32 = 1 << 12;
     /// Event: everything is idle.
     pub(crate) const IDLE: u32 = 1 << 26;
 

@@ -65,6 +65,7 @@ use kernel::{
             dma_mb,
             Read, //
         },
+        rcu,
         Arc,
         Mutex, //
     },
@@ -92,58 +93,47 @@ const KERNEL_VA: core::ops::Range<u64> = SHARED_START as u64..2 * SHARED_START a
 /// The microcontroller with its firmware.
 #[pin_data]
 pub(crate) struct Firmware {
-    dev: ARef<Device>,
-    mmio: Arc<Mmio>,
-    events: Arc<McuEvents>,
+    pub(super) dev: ARef<Device>,
+    pub(super) mmio: Arc<Mmio>,
+    pub(super) events: Arc<McuEvents>,
+    pub(super) mcu: Arc<Mcu>,
     vm: Arc<Vm>,
     /// The VM's seat, for as long as the microcontroller may run.
     #[pin]
-    active: Mutex<Option<ActiveVm>>,
+    pub(super) active: Mutex<Option<ActiveVm>>,
     /// Nobody is there to hear a doorbell.
-    stopped: AtomicFlag,
-    sections: KVec<Section>,
-    interface: Interface,
+    pub(super) stopped: AtomicFlag,
+    pub(super) sections: KVec<Section>,
+    pub(super) interface: Interface,
     shader_present: u64,
     core_rate: u64,
 }
 
-/// A running microcontroller, stopped when this is dropped.
-struct Running<'a> {
-    dev: &'a Device,
-    mmio: &'a Mmio,
-    events: &'a McuEvents,
+/// The microcontroller itself.
+pub(super) struct Mcu {
+    dev: ARef<Device>,
+    mmio: Arc<Mmio>,
+    events: Arc<McuEvents>,
 }
 
-impl<'a> Running<'a> {
-    fn boot(
-        dev: &'a Device,
-        mmio: &'a Mmio,
-        events: &'a McuEvents,
-        file: &FirmwareFile,
-    ) -> Result<Self> {
-        let running = Self { dev, mmio, events };
-
-        events.arm()?;
-        mmio.write(MCU_CONTROL, Control::Auto.into())?;
-        if !events.wait_booted(BOOT_TIMEOUT_MS) {
-            let status = mmio.read(MCU_STATUS)?.value();
-            file.complain(
-                dev,
-                fmt!(
-                    "it does not boot within {BOOT_TIMEOUT_MS} ms, the microcontroller is {status:?}"
-                ),
-            );
-            return Err(ETIMEDOUT);
+impl Mcu {
+    /// Starts the microcontroller, and waits until the firmware has booted.
+    ///
+    /// # Errors
+    ///
+    /// `ETIMEDOUT` if it does not boot; it is to be disabled then.
+    pub(super) fn boot(&self) -> Result {
+        self.events.arm()?;
+        self.mmio.write(MCU_CONTROL, Control::Auto.into())?;
+        if self.events.wait_booted(BOOT_TIMEOUT_MS) {
+            Ok(())
+        } else {
+            Err(ETIMEDOUT)
         }
-
-        Ok(running)
     }
-}
 
-impl Drop for Running<'_> {
-    fn drop(&mut self) {
-        self.events.disarm();
-
+    /// Stops the microcontroller, whatever it does.
+    pub(super) fn disable(&self) {
         let stopped = self
             .mmio
             .write(MCU_CONTROL, Control::Disable.into())
@@ -157,6 +147,18 @@ impl Drop for Running<'_> {
             });
         if stopped.is_err_and(|error| error != ENODEV) {
             dev_err!(self.dev, "the microcontroller does not stop\n");
+        }
+    }
+}
+
+/// Disables the microcontroller when it is dropped.
+struct Running(Option<Arc<Mcu>>);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        if let Some(mcu) = self.0.take() {
+            mcu.events.disarm();
+            mcu.disable();
         }
     }
 }
@@ -189,7 +191,24 @@ impl Firmware {
         let active = vm.activate().inspect_err(|error| {
             dev_err!(cx.dev, "no address space for the firmware: {error:?}\n");
         })?;
-        let running = Running::boot(cx.dev, mmio, events, &file)?;
+        let mcu = Arc::new(
+            Mcu {
+                dev: ARef::from(&**cx.dev),
+                mmio: mmio.clone(),
+                events: events.clone(),
+            },
+            GFP_KERNEL,
+        )?;
+        let mut running = Running(Some(mcu.clone()));
+        mcu.boot().inspect_err(|_| {
+            file.complain(
+                cx.dev,
+                fmt!(
+                    "it does not boot within {BOOT_TIMEOUT_MS} ms, the microcontroller is {:?}",
+                    mmio.read(MCU_STATUS).map(|status| status.value())
+                ),
+            );
+        })?;
         let interface = Interface::find(cx.dev, &shared)?;
 
         let firmware = Arc::pin_init(
@@ -197,6 +216,7 @@ impl Firmware {
                 dev: ARef::from(&**cx.dev),
                 mmio: mmio.clone(),
                 events: events.clone(),
+                mcu,
                 vm,
                 active <- new_mutex!(Some(active)),
                 stopped: AtomicFlag::new(false),
@@ -211,7 +231,7 @@ impl Firmware {
         firmware.interface.log(cx.dev);
 
         // From here on `unplug` stops it.
-        core::mem::forget(running);
+        running.0 = None;
         firmware.configure();
 
         Ok(firmware)
@@ -219,17 +239,13 @@ impl Firmware {
 
     /// Stops the microcontroller for good.
     pub(crate) fn unplug(&self) {
-        self.stopped.store(true, ordering::Release);
-        drop(Running {
-            dev: &self.dev,
-            mmio: &self.mmio,
-            events: &self.events,
-        });
-        *self.active.lock() = None;
+        self.stop(false);
+        let active = self.active.lock().take();
+        drop(active);
     }
 
     /// Tells the firmware how to behave.
-    fn configure(&self) {
+    pub(super) fn configure(&self) {
         let glb = self.glb();
 
         glb.input.set_core_en_mask(self.shader_present);
@@ -305,9 +321,15 @@ impl Firmware {
     }
 
     fn ring(&self, doorbell: usize) {
-        if self.stopped.load(ordering::Acquire) {
-            return;
+        // Whoever stops the firmware waits for those that found it running.
+        let _running = rcu::read_lock();
+        if !self.stopped.load(ordering::Acquire) {
+            self.ring_always(doorbell);
         }
+    }
+
+    /// Rings, though the firmware may not hear.
+    pub(super) fn ring_always(&self, doorbell: usize) {
         if let Some(location) = DOORBELL::try_at(doorbell) {
             // A doorbell that is not there any more wakes nobody.
             let _ = self
@@ -344,7 +366,7 @@ impl Firmware {
     }
 
     /// Firmware usually answers at once; sleeping takes longer than that.
-    fn wait_for(
+    pub(super) fn wait_for(
         &self,
         timeout: Jiffies,
         mut condition: impl FnMut() -> bool,

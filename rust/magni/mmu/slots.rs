@@ -59,23 +59,23 @@ const COMMAND_POLL: Delta = Delta::from_micros(10);
 const MCU_AS: usize = 0;
 
 /// A VM in an address space.
-struct Seat {
-    space: Arc<AddressSpace>,
+pub(super) struct Seat {
+    pub(super) space: Arc<AddressSpace>,
     /// How many need the VM active; with none the seat may be taken.
     users: u32,
     /// When it became idle, on [`Slots::clock`].
     idle_since: u64,
     /// The hardware is programmed. A fault turns it off.
-    enabled: bool,
+    pub(super) enabled: bool,
     /// The hardware holds off accesses to a region.
-    locked: bool,
+    pub(super) locked: bool,
 }
 
-struct Slots {
-    seats: [Option<Seat>; MAX_AS],
+pub(super) struct Slots {
+    pub(super) seats: [Option<Seat>; MAX_AS],
     clock: u64,
     /// Nothing is made active any more.
-    gone: bool,
+    pub(super) gone: bool,
 }
 
 /// All address spaces.
@@ -83,12 +83,12 @@ struct Slots {
 pub(crate) struct Mmu {
     dev: ARef<Device>,
     mmio: Arc<Mmio>,
-    gpu: Arc<Gpu>,
-    reset: Arc<Reset>,
+    pub(super) gpu: Arc<Gpu>,
+    pub(super) reset: Arc<Reset>,
     #[pin]
-    line: IrqLine,
+    pub(super) line: IrqLine,
     #[pin]
-    slots: Mutex<Slots>,
+    pub(super) slots: Mutex<Slots>,
     present: u32,
     va_bits: u32,
     pa_bits: u32,
@@ -172,46 +172,14 @@ impl Mmu {
         self.line.enable(IRQ_FAULTS & self.present)
     }
 
-    /// Takes every VM out of its address space; the GPU is idle, or does not matter any more.
-    pub(crate) fn unplug(&self) {
-        let mut slots = self.slots.lock();
-        slots.gone = true;
-
-        for (nr, place) in slots.seats.iter_mut().enumerate() {
-            if let Some(seat) = place {
-                // What cannot be disabled is stopped by the loss of power.
-                let _ = self.turn_off(nr, seat);
-            }
-            *place = None;
-        }
-        drop(slots);
-
-        let _ = self.line.disable(!0);
-    }
-
-    /// Resets the GPU, which takes every VM out of its address space, for good.
-    ///
-    /// # Errors
-    ///
-    /// Those of [`Gpu::soft_reset`]; then the VMs stay where they were.
-    pub(crate) fn reset(&self) -> Result {
-        // Nobody changes an address space meanwhile.
-        let mut slots = self.slots.lock();
-
-        slots.gone = true;
-        self.gpu.soft_reset()?;
-        let seats = core::mem::replace(&mut slots.seats, [const { None }; MAX_AS]);
-        drop(slots);
-        drop(seats);
-
-        self.line.disable(!0)
-    }
-
     /// Makes `space` active, in the microcontroller's address space if `mcu`; returns which.
     pub(super) fn activate(&self, space: &Arc<AddressSpace>, mcu: bool) -> Result<u32> {
         let mut slots = self.slots.lock();
         if slots.gone {
             return Err(ENODEV);
+        }
+        if self.reset.is_pending() {
+            return Err(EBUSY);
         }
 
         let nr = match slots.find(space) {
@@ -219,7 +187,9 @@ impl Mmu {
             None => {
                 let nr = slots.choose(self.present, mcu)?;
                 if let Some(seat) = slots.seats[nr].as_mut() {
-                    self.turn_off(nr, seat)?;
+                    // Once the hardware has been reset there is room.
+                    self.unless_stuck(|| self.turn_off(nr, seat))
+                        .map_err(retry)?;
                 }
                 slots.seats[nr] = Some(Seat {
                     space: space.clone(),
@@ -238,7 +208,8 @@ impl Mmu {
             return Err(EBUSY);
         }
         if !seat.enabled {
-            self.turn_on(nr, seat)?;
+            self.unless_stuck(|| self.turn_on(nr, seat))
+                .map_err(retry)?;
         }
         seat.users += 1;
 
@@ -257,59 +228,96 @@ impl Mmu {
         }
     }
 
-    /// Takes `space` out of the hardware, active or not; its seat stays.
+    /// Takes `space` out of the hardware, active or not; its seat stays. Waits for a reset if the
+    /// hardware is stuck: see [`wait_for_reset`](Self::wait_for_reset).
     pub(super) fn disable(&self, space: &AddressSpace) {
-        let mut slots = self.slots.lock();
-
-        if let Some((nr, seat)) = slots.seat(space) {
-            // An error has been reported.
-            let _ = self.turn_off(nr, seat);
-        }
+        self.leave(space, |_| {});
     }
 
-    /// `space` is not used any more.
+    /// `space` is not used any more. Waits for a reset if the hardware is stuck, as
+    /// [`disable`](Self::disable) does.
     pub(super) fn release(&self, space: &AddressSpace) {
-        let mut slots = self.slots.lock();
+        // Who is dropped here may be the last who holds the page table.
+        let mut left = None;
+        self.leave(space, |place| left = place.take());
+    }
 
-        if let Some((nr, seat)) = slots.seat(space) {
-            // As long as the hardware may use the page table, the seat keeps it.
-            if self.turn_off(nr, seat).is_ok() {
-                slots.seats[nr] = None;
+    /// Takes `space` out of the hardware, then calls `then` with its place.
+    fn leave(&self, space: &AddressSpace, then: impl FnOnce(&mut Option<Seat>)) {
+        for last in [false, true] {
+            {
+                let mut slots = self.slots.lock();
+                let Some((nr, seat)) = slots.seat(space) else {
+                    return;
+                };
+                // As long as the hardware may use the page table, the seat keeps it.
+                if !seat.enabled || self.unless_stuck(|| self.turn_off(nr, seat)).is_ok() {
+                    return then(&mut slots.seats[nr]);
+                }
+            }
+            if last || self.wait_for_reset().is_err() {
+                return;
             }
         }
     }
 
     /// Keeps the GPU out of `range` of `space` until [`end_update`](Self::end_update).
-    pub(super) fn begin_update(&self, space: &AddressSpace, range: Range<u64>) {
+    ///
+    /// # Errors
+    ///
+    /// If the hardware is stuck. A reset has been asked for then, which takes the VM out of the
+    /// hardware: what was to be kept out is kept out after it.
+    pub(super) fn begin_update(&self, space: &AddressSpace, range: Range<u64>) -> Result {
         let mut slots = self.slots.lock();
         *space.update.lock() = Some(range.clone());
 
-        if let Some((nr, seat)) = slots.seat(space).filter(|(_, seat)| seat.enabled) {
-            self.report(self.lock_region(nr, seat, &range), "locking memory failed");
+        match slots.seat(space).filter(|(_, seat)| seat.enabled) {
+            Some((nr, seat)) => self.unless_stuck(|| self.lock_region(nr, seat, &range)),
+            None => Ok(()),
         }
     }
 
     /// Lets the GPU go on with what the page table of `space` says now.
-    pub(super) fn end_update(&self, space: &AddressSpace) {
+    ///
+    /// # Errors
+    ///
+    /// As for [`begin_update`](Self::begin_update).
+    pub(super) fn end_update(&self, space: &AddressSpace) -> Result {
         let mut slots = self.slots.lock();
         *space.update.lock() = None;
 
-        if let Some((nr, seat)) = slots.seat(space).filter(|(_, seat)| seat.enabled) {
-            self.report(
-                self.flush_and_unlock(nr, seat),
-                "flushing caches or unlocking memory failed",
-            );
+        match slots.seat(space).filter(|(_, seat)| seat.enabled) {
+            Some((nr, seat)) => self.unless_stuck(|| self.flush_and_unlock(nr, seat)),
+            None => Ok(()),
         }
     }
 
-    /// Asks for a reset if `result` says that the hardware is stuck.
-    fn report(&self, result: Result, what: &str) {
-        if result.is_err_and(|error| error != ENODEV) {
-            self.reset.schedule(what);
-        }
+    /// Waits until the hardware, which is stuck, has been reset, and has left everybody's memory.
+    ///
+    /// To be called without locks that are taken where fences are signalled.
+    ///
+    /// # Errors
+    ///
+    /// `ENODEV` if it could not be reset or the device is going away.
+    pub(super) fn wait_for_reset(&self) -> Result {
+        self.reset.wait()
     }
 
-    fn turn_on(&self, nr: usize, seat: &mut Seat) -> Result {
+    /// Does `work` with the hardware, unless a reset is to come anyway. Asks for one if the
+    /// hardware turns out to be stuck.
+    pub(super) fn unless_stuck(&self, work: impl FnOnce() -> Result) -> Result {
+        if self.reset.is_pending() {
+            return Err(ETIMEDOUT);
+        }
+
+        work().inspect_err(|error| {
+            if *error != ENODEV {
+                self.reset.schedule("the MMU or a cache is stuck");
+            }
+        })
+    }
+
+    pub(super) fn turn_on(&self, nr: usize, seat: &mut Seat) -> Result {
         self.line.clear(1 << nr)?;
         self.line.enable(1 << nr)?;
 
@@ -343,10 +351,12 @@ impl Mmu {
         }
 
         self.line.disable(1 << nr)?;
-        let flushed = self.flush_and_unlock(nr, seat);
-        self.report(flushed, "flushing caches or unlocking memory failed");
-        flushed?;
+        self.flush_and_unlock(nr, seat)?;
+        self.unmap(nr, seat)
+    }
 
+    /// Takes the seat's VM, whose accesses have been flushed, out of the hardware.
+    pub(super) fn unmap(&self, nr: usize, seat: &mut Seat) -> Result {
         self.mmio.write64(mmu::translation_table(nr), 0)?;
         self.mmio.write64(mmu::memory_attributes(nr), 0)?;
         self.mmio
@@ -359,6 +369,10 @@ impl Mmu {
 
     fn flush_and_unlock(&self, nr: usize, seat: &mut Seat) -> Result {
         self.gpu.flush_caches()?;
+        self.unlock(nr, seat)
+    }
+
+    pub(super) fn unlock(&self, nr: usize, seat: &mut Seat) -> Result {
         if seat.locked {
             self.command(nr, Command::Unlock)?;
             seat.locked = false;
@@ -387,7 +401,7 @@ impl Mmu {
         )
         .inspect_err(|error| {
             if *error == ETIMEDOUT {
-                self.reset.schedule("a command to the MMU is stuck");
+                dev_err!(self.dev, "address space {nr} does not end a command\n");
             }
         })?;
 
@@ -430,8 +444,8 @@ impl Mmu {
 
             if let Some(seat) = slots.seats[nr].as_mut() {
                 seat.space.set_faulted(true);
-                // An error has been reported.
-                let _ = self.turn_off(nr, seat);
+                // If it fails, the reset does it.
+                let _ = self.unless_stuck(|| self.turn_off(nr, seat));
             }
             drop(slots);
 
@@ -439,6 +453,15 @@ impl Mmu {
                 self.reset.schedule("the firmware caused a page fault");
             }
         }
+    }
+}
+
+/// What to tell those who want an address space of a GPU that is stuck: that there is none now.
+fn retry(error: Error) -> Error {
+    if error == ETIMEDOUT {
+        EBUSY
+    } else {
+        error
     }
 }
 
@@ -450,7 +473,7 @@ impl Slots {
         })
     }
 
-    fn seat(&mut self, space: &AddressSpace) -> Option<(usize, &mut Seat)> {
+    pub(super) fn seat(&mut self, space: &AddressSpace) -> Option<(usize, &mut Seat)> {
         let nr = self.find(space)?;
 
         Some((nr, self.seats[nr].as_mut()?))

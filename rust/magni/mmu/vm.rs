@@ -145,6 +145,11 @@ impl Vm {
         )
     }
 
+    /// What the hardware is told of the VM.
+    pub(super) fn space(&self) -> &AddressSpace {
+        &self.space
+    }
+
     /// The address spaces that the VM takes part in.
     pub(crate) fn mmu(&self) -> &Mmu {
         &self.mmu
@@ -304,9 +309,18 @@ impl Vm {
             let start = range.start - range.start % block;
             let end = range.end.next_multiple_of(block);
 
-            self.mmu.begin_update(&self.space, start..end);
-            let result = change(&mut tree, &mut update);
-            self.mmu.end_update(&self.space);
+            let mut result = match self.mmu.begin_update(&self.space, start..end) {
+                Ok(()) => Ok(()),
+                // The region is kept out of once the hardware has been reset.
+                Err(_) => self.reset_for(kind),
+            };
+            if result.is_ok() {
+                result = change(&mut tree, &mut update);
+            }
+            if self.mmu.end_update(&self.space).is_err() {
+                // Until then the hardware may use what was removed, so nothing is freed.
+                result = result.and(self.reset_for(kind));
+            }
             result
         };
         self.gpuvm.deferred_cleanup();
@@ -316,6 +330,19 @@ impl Vm {
         }
 
         result
+    }
+
+    /// Waits for the reset that a stuck GPU needs.
+    ///
+    /// # Errors
+    ///
+    /// `ENODEV` if it fails, unless the change cannot be put off: nothing is executed any more
+    /// then.
+    fn reset_for(&self, kind: Kind) -> Result {
+        match (self.mmu.wait_for_reset(), kind) {
+            (Err(error), Kind::Any) => Err(error),
+            _ => Ok(()),
+        }
     }
 
     fn declare_unusable(&self) {
@@ -369,7 +396,7 @@ impl PinnedDrop for Vm {
 ///
 /// After it is dropped the VM stays there until another VM needs the address space.
 pub(crate) struct ActiveVm {
-    vm: Arc<Vm>,
+    pub(super) vm: Arc<Vm>,
     nr: u32,
 }
 

@@ -115,7 +115,7 @@ pub(crate) fn create(
     let resources = match call {
         Some(_) => Some(Resources {
             fence: FenceAlloc::new(GFP_KERNEL)?,
-            power: group.device().power_get_for_job()?,
+            power: group.device().power_get()?,
         }),
         None => None,
     };

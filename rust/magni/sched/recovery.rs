@@ -27,7 +27,6 @@ impl Scheduler {
     /// From here on nobody is put on the hardware, and no doorbell is rung. If the firmware still
     /// works it is asked to suspend who is there; who it does not suspend, in bounded time, is
     /// banned: as innocent, unless it was to end anyway. Signals no fence.
-    #[expect(dead_code, reason = "resets end everything as yet")]
     pub(crate) fn before_reset(&self, firmware_works: bool) {
         let _section = SignallingSection::enter();
         let mut slots = self.slots.lock();
@@ -49,12 +48,16 @@ impl Scheduler {
         });
     }
 
+    /// Whether nobody is on the hardware.
+    pub(crate) fn is_off_hardware(&self) -> bool {
+        self.slots.lock().which(|_| true) == 0
+    }
+
     /// The GPU writes no more of what it was doing before the reset.
     ///
     /// Ends the jobs of those who were banned. With `Ok` the firmware runs again, without any
     /// group; everybody else goes on. With `Err` nothing will ever run: all jobs end with `ENODEV`,
     /// those that come later as well.
-    #[expect(dead_code, reason = "resets end everything as yet")]
     pub(crate) fn after_reset(self: &Arc<Self>, outcome: Result) {
         let _section = SignallingSection::enter();
         {
@@ -92,7 +95,6 @@ impl Scheduler {
     }
 
     /// The hardware is awake again, without any group.
-    #[expect(dead_code, reason = "the GPU does not sleep yet")]
     pub(crate) fn resumed(self: &Arc<Self>) {
         self.kick();
     }

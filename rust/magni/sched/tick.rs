@@ -231,18 +231,6 @@ impl Scheduler {
         self.kick();
     }
 
-    /// Nobody is put on the hardware, or looked after there, from now on. The hardware does not
-    /// work any more.
-    pub(crate) fn freeze(&self) {
-        let mut slots = self.slots.lock();
-        slots.frozen = true;
-        slots.which(|group| {
-            // No doorbells from here on.
-            group.residency.leave();
-            false
-        });
-    }
-
     /// Ends everything that is on the hardware: the device is about to go. The firmware still
     /// works.
     pub(crate) fn pre_unplug(&self) {
