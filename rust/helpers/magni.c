@@ -8,10 +8,14 @@
 #endif
 #include <linux/compat.h>
 #include <linux/dma-fence.h>
+#include <linux/dma-fence-chain.h>
 #include <linux/dma-mapping.h>
+#include <linux/dma-resv.h>
+#include <linux/lockdep.h>
 #include <linux/mm.h>
 #include <linux/sched.h>
 #include <linux/sched/clock.h>
+#include <linux/sched/signal.h>
 #include <linux/time_namespace.h>
 #include <linux/workqueue.h>
 
@@ -53,6 +57,19 @@ __rust_helper void rust_helper_drm_syncobj_get(struct drm_syncobj *obj)
 __rust_helper void rust_helper_drm_syncobj_put(struct drm_syncobj *obj)
 {
 	drm_syncobj_put(obj);
+}
+
+__rust_helper struct dma_fence *rust_helper_drm_syncobj_fence_get(struct drm_syncobj *obj)
+{
+	return drm_syncobj_fence_get(obj);
+}
+
+/* The function that C has for this shares its name with a structure. */
+__rust_helper struct drm_syncobj *rust_helper_drm_syncobj_new(void)
+{
+	struct drm_syncobj *obj;
+
+	return drm_syncobj_create(&obj, 0, NULL) ? NULL : obj;
 }
 
 __rust_helper u64 rust_helper_current_task_size(void)
@@ -101,4 +118,27 @@ __rust_helper void rust_helper_dma_sync_single_for_cpu(struct device *dev, dma_a
 							enum dma_data_direction dir)
 {
 	dma_sync_single_for_cpu(dev, addr, size, dir);
+}
+
+__rust_helper bool rust_helper_dma_fence_is_chain(struct dma_fence *fence)
+{
+	return dma_fence_is_chain(fence);
+}
+
+__rust_helper void rust_helper_work_might_wait(struct work_struct *work)
+{
+#ifdef CONFIG_LOCKDEP
+	lock_map_acquire(&work->lockdep_map);
+	lock_map_release(&work->lockdep_map);
+#endif
+}
+
+__rust_helper bool rust_helper_fatal_signal_pending(struct task_struct *task)
+{
+	return fatal_signal_pending(task);
+}
+
+__rust_helper bool rust_helper_dma_resv_is_locked(struct dma_resv *resv)
+{
+	return dma_resv_is_locked(resv);
 }

@@ -11,15 +11,63 @@
 //! A fence must signal even when memory is short, so between its [`DriverFence`] being made and
 //! being signalled nothing may allocate memory in a way that can wait for reclaim. Hence memory
 //! and fence are made apart: [`FenceAlloc`] where sleeping is allowed, [`FenceAlloc::init`] where
-//! it is not. [`SignallingSection`] lets lockdep check that rule.
+//! it is not. [`SignallingSection`] lets lockdep check that rule. Callbacks go the same way:
+//! [`CallbackAlloc`], then [`Fence::add_callback`].
+//!
+//! # What a fence needs
 //!
 //! The fences made here use their own lock, and no operation that a fence calls once it has
-//! signalled; so a signalled fence needs neither the driver's data nor its code.
+//! signalled; so a signalled fence needs neither the driver's data nor its code. One that has not
+//! signalled needs the code, which holds its names: so its [`DriverFence`] keeps the module loaded.
+//! C frees the memory of a fence a grace period after the last reference went, so that who finds
+//! one under RCU may still look at it.
+//!
+//! # Examples
+//!
+//! ```ignore
+//! struct Names;
+//!
+//! impl FenceNames for Names {
+//!     type Module = MyModule;
+//!     const DRIVER: &'static CStr = c"my_driver";
+//!     const TIMELINE: &'static CStr = c"my_ring";
+//! }
+//!
+//! let context = FenceContext::<Names>::new();
+//! // May sleep, and fail.
+//! let alloc = FenceAlloc::<Names>::new(GFP_KERNEL)?;
+//!
+//! // Neither sleeps nor fails.
+//! let _section = SignallingSection::enter();
+//! let fence = alloc.init(&context, 1);
+//! let shared: ARef<Fence> = fence.fence().into();
+//! fence.signal();
+//! assert_eq!(shared.status(), Some(Ok(())));
+//! ```
 //!
 //! C header: [`include/linux/dma-fence.h`](srctree/include/linux/dma-fence.h)
 
+mod callback;
+mod chain;
+mod driver;
+mod section;
+#[cfg(CONFIG_KUNIT = "y")]
+mod tests;
+
+pub use self::callback::{
+    Callback,
+    CallbackAlloc, //
+};
+pub use self::chain::FenceChain;
+pub use self::driver::{
+    DriverFence,
+    FenceAlloc,
+    FenceContext,
+    FenceNames, //
+};
+pub use self::section::SignallingSection;
+
 use crate::{
-    alloc::Flags,
     bindings,
     error::to_result,
     prelude::*,
@@ -27,16 +75,10 @@ use crate::{
         ARef,
         AlwaysRefCounted, //
     },
-    types::{
-        NotThreadSafe,
-        Opaque, //
-    },
+    time::Jiffies,
+    types::Opaque, //
 };
-use core::{
-    mem::MaybeUninit,
-    ops::Deref,
-    ptr::NonNull, //
-};
+use core::ptr::NonNull;
 
 /// A fence that somebody will signal.
 ///
@@ -131,6 +173,14 @@ impl Fence {
         unsafe { (*self.as_raw()).seqno }
     }
 
+    /// Whether the fence is a link of a chain, as timeline sync objects hold them.
+    ///
+    /// Such a fence stands for everything before it as well, and cannot be put into a chain itself.
+    pub fn is_chain(&self) -> bool {
+        // SAFETY: By the type invariant.
+        unsafe { bindings::dma_fence_is_chain(self.as_raw()) }
+    }
+
     /// Waits until the fence signals, or a signal for the task arrives.
     ///
     /// The fence's own error is not looked at: see [`Fence::status`].
@@ -147,203 +197,13 @@ impl Fence {
             Ok(())
         }
     }
-}
 
-/// The names under which fences show up in traces and in debugfs.
-pub trait FenceNames {
-    /// The driver's name.
-    const DRIVER: &'static CStr;
-
-    /// The timeline's name.
-    const TIMELINE: &'static CStr;
-}
-
-/// The operations of fences named by `N`.
-struct Ops<N>(core::marker::PhantomData<N>);
-
-impl<N: FenceNames> Ops<N> {
-    // No `release` and no `wait`: so the C code forgets the table when the fence signals, and
-    // frees the memory by itself.
-    const TABLE: bindings::dma_fence_ops = bindings::dma_fence_ops {
-        get_driver_name: Some(Self::driver_name),
-        get_timeline_name: Some(Self::timeline_name),
-        enable_signaling: None,
-        signaled: None,
-        wait: None,
-        release: None,
-        set_deadline: None,
-    };
-
-    extern "C" fn driver_name(_fence: *mut bindings::dma_fence) -> *const c_char {
-        N::DRIVER.as_char_ptr()
-    }
-
-    extern "C" fn timeline_name(_fence: *mut bindings::dma_fence) -> *const c_char {
-        N::TIMELINE.as_char_ptr()
-    }
-}
-
-/// A timeline of fences: those that signal in order.
-pub struct FenceContext {
-    id: u64,
-    ops: &'static bindings::dma_fence_ops,
-}
-
-impl FenceContext {
-    /// Makes a timeline, whose fences are named by `N`.
-    pub fn new<N: FenceNames + 'static>() -> Self {
-        Self {
-            // SAFETY: Takes a number from a counter.
-            id: unsafe { bindings::dma_fence_context_alloc(1) },
-            ops: const { &Ops::<N>::TABLE },
-        }
-    }
-
-    /// The timeline's number, unique in the system.
-    pub fn id(&self) -> u64 {
-        self.id
-    }
-}
-
-/// Memory for a fence.
-///
-/// # Invariants
-///
-/// The memory is from `kmalloc`, since C frees it with `kfree_rcu`.
-pub struct FenceAlloc(KBox<MaybeUninit<bindings::dma_fence>>);
-
-// SAFETY: It is memory without content.
-unsafe impl Send for FenceAlloc {}
-
-impl FenceAlloc {
-    /// Allocates memory for one fence.
+    /// Waits until the fence signals, or `timeout` has passed; returns whether it has signalled.
     ///
-    /// # Errors
-    ///
-    /// `ENOMEM`.
-    pub fn new(flags: Flags) -> Result<Self> {
-        // INVARIANT: `KBox` is allocated by `kmalloc`.
-        Ok(Self(KBox::new_uninit(flags)?))
-    }
-
-    /// Makes it the fence `seqno` of the timeline `context`.
-    ///
-    /// From here on it has to be signalled in finite time, whatever happens.
-    pub fn init(self, context: &FenceContext, seqno: u64) -> DriverFence {
-        let ptr = KBox::into_raw(self.0).cast::<bindings::dma_fence>();
-        // SAFETY: The memory is ours and big enough. The operations are static data of this
-        // module; fences forget them when they signal, and unloading a module waits for a grace
-        // period, in which calls under way end. A null lock selects the fence's own.
-        unsafe {
-            bindings::dma_fence_init64(ptr, context.ops, core::ptr::null_mut(), context.id, seqno)
-        };
-        // SAFETY: Not null, and initialisation leaves one reference, which is ours.
-        let fence = unsafe { ARef::from_raw(NonNull::new_unchecked(ptr.cast::<Fence>())) };
-        // INVARIANT: The fence is new, so nobody else has the right to signal it.
-        DriverFence {
-            fence,
-            signalled: false,
-        }
+    /// Cannot be interrupted.
+    pub fn wait_timeout(&self, timeout: Jiffies) -> bool {
+        let timeout = timeout.try_into().unwrap_or(c_long::MAX);
+        // SAFETY: By the type invariant.
+        unsafe { bindings::dma_fence_wait_timeout(self.as_raw(), false, timeout) > 0 }
     }
 }
-
-/// The right to signal one fence, and the duty to.
-///
-/// # Invariants
-///
-/// No other `DriverFence` exists for the fence, and it has not signalled unless `signalled`.
-#[must_use = "dropping a fence signals it as cancelled"]
-pub struct DriverFence {
-    fence: ARef<Fence>,
-    signalled: bool,
-}
-
-impl DriverFence {
-    /// The fence, for others to wait for.
-    pub fn fence(&self) -> &Fence {
-        &self.fence
-    }
-
-    /// Records that what the fence stands for has failed, before it is signalled.
-    ///
-    /// The last error wins.
-    pub fn set_error(&mut self, error: Error) {
-        // SAFETY: The fence has not signalled (type invariant), `self` is borrowed exclusively,
-        // and nobody else writes this field before signalling.
-        unsafe { (*self.fence.as_raw()).error = error.to_errno() };
-    }
-
-    /// Signals the fence; its error is that of [`DriverFence::set_error`], if there was one.
-    ///
-    /// Runs the callbacks of those who wait, with the fence's lock held and interrupts off.
-    pub fn signal(mut self) {
-        self.signal_once();
-    }
-
-    /// Signals the fence with `error`.
-    pub fn signal_error(mut self, error: Error) {
-        self.set_error(error);
-        self.signal_once();
-    }
-
-    fn signal_once(&mut self) {
-        self.signalled = true;
-        // SAFETY: The fence is initialised, and unsignalled by the type invariant.
-        unsafe { bindings::dma_fence_signal(self.fence.as_raw()) };
-    }
-}
-
-impl Deref for DriverFence {
-    type Target = Fence;
-
-    fn deref(&self) -> &Fence {
-        &self.fence
-    }
-}
-
-impl Drop for DriverFence {
-    fn drop(&mut self) {
-        if !self.signalled {
-            pr_warn!(
-                "fence {}:{} was dropped unsignalled: it is cancelled\n",
-                self.fence.context(),
-                self.fence.seqno()
-            );
-            self.set_error(ECANCELED);
-            self.signal_once();
-        }
-    }
-}
-
-/// A stretch of code that some fence needs to get signalled.
-///
-/// While one exists, lockdep complains about everything that could wait for a fence, memory
-/// reclaim first of all. Without lockdep it costs nothing.
-pub struct SignallingSection {
-    cookie: bool,
-    // The annotation belongs to the task.
-    _not_send: NotThreadSafe,
-}
-
-impl SignallingSection {
-    /// Enters the section; dropping the result leaves it.
-    #[must_use = "the section ends when this is dropped"]
-    pub fn enter() -> Self {
-        Self {
-            // SAFETY: No requirements; ended in `drop`, in the same task.
-            cookie: unsafe { bindings::dma_fence_begin_signalling() },
-            _not_send: NotThreadSafe,
-        }
-    }
-}
-
-impl Drop for SignallingSection {
-    fn drop(&mut self) {
-        // SAFETY: The cookie is from the matching begin, in the same task.
-        unsafe { bindings::dma_fence_end_signalling(self.cookie) };
-    }
-}
-
-mod chain;
-
-pub use self::chain::FenceChain;

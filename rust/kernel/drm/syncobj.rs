@@ -58,6 +58,25 @@ impl SyncObj {
         self.0.get()
     }
 
+    /// Makes a sync object without a fence, of which user space has no handle.
+    ///
+    /// # Errors
+    ///
+    /// `ENOMEM`.
+    pub fn new() -> Result<ARef<Self>> {
+        // SAFETY: Always safe to call.
+        let ptr = unsafe { bindings::drm_syncobj_new() };
+        let ptr = NonNull::new(ptr.cast::<Self>()).ok_or(ENOMEM)?;
+        // SAFETY: Success leaves a sync object with a reference for us.
+        Ok(unsafe { ARef::from_raw(ptr) })
+    }
+
+    /// The fence that the sync object holds: of a timeline, the newest link of the chain.
+    pub fn fence(&self) -> Option<ARef<Fence>> {
+        // SAFETY: The sync object is alive; the result is null or comes with a reference for us.
+        unsafe { Fence::take_raw(bindings::drm_syncobj_fence_get(self.as_raw())) }
+    }
+
     /// Looks up the handle `handle` of `file`.
     ///
     /// # Errors
@@ -98,11 +117,20 @@ impl SyncObj {
     }
 
     /// Adds `fence` to the timeline, at `point`.
-    pub fn add_point(&self, chain: FenceChain, fence: &Fence, point: u64) {
+    ///
+    /// # Errors
+    ///
+    /// `EINVAL` if `fence` is itself a link of a chain: chains do not nest. The fence of a job, or
+    /// one that the driver made, is none.
+    pub fn add_point(&self, chain: FenceChain, fence: &Fence, point: u64) -> Result {
+        if fence.is_chain() {
+            return Err(EINVAL);
+        }
         // SAFETY: Both are alive; C takes over the link, and a reference of its own to the fence.
         unsafe {
             bindings::drm_syncobj_add_point(self.as_raw(), chain.into_raw(), fence.as_raw(), point)
         };
+        Ok(())
     }
 }
 

@@ -3,174 +3,112 @@
 //! Making work queues.
 
 use super::{
-    cancel::cancel_delayed,
-    HasDelayedWork,
-    Queue,
-    RawWorkItem,
-    WorkItem, //
+    OwnedQueue,
+    SignallingQueue, //
 };
 use crate::{
-    alloc::{
-        AllocError,
-        Flags, //
-    },
     bindings,
-    prelude::*,
-    sync::Arc,
-    time::Jiffies, //
+    prelude::*, //
 };
-use core::ptr::NonNull;
+use core::{
+    marker::PhantomData,
+    ptr::NonNull, //
+};
 
-/// An item that keeps the queue on which it is to run later.
-///
-/// A timer that waits for its time holds the item, but no queue: what keeps the queue has to be
-/// the item.
-pub trait DelayedOn {
-    /// The queue.
-    fn delayed_on(&self) -> &OwnedQueue;
-}
+/// One item at a time, in the order of queuing.
+pub enum Ordered {}
 
-/// A work queue that its owner made, and that dies with it.
+/// Items run on any CPU, as many at a time as the queue allows.
+pub enum Unbound {}
+
+/// Items run on the CPU that queued them, as many at a time as the queue allows on each.
+pub enum PerCpu {}
+
+/// No promise about running when memory is short.
+pub enum Ordinary {}
+
+/// The queue has a rescuer thread, and so makes progress when no thread can be made.
+pub enum Reclaim {}
+
+/// What an [`OwnedQueue`] will be.
 ///
-/// It is not a [`Queue`], which offers timers without asking whether they outlive it.
-///
-/// Dropping it waits for all work that is on it. So it must not be dropped by work that runs on
-/// it; [`ModuleQueue`](super::ModuleQueue) is the place for such last puts.
+/// `Kind` ([`Ordered`], [`Unbound`] or [`PerCpu`]) comes from the constructor, so that it is always
+/// said. Each flag is a method, and the number of active items one of its own that only those kinds
+/// have which allow more than one: so neither can land in the place of the other, and an ordered
+/// queue stays ordered. `Progress` says whether memory reclaim may wait for the queue.
 ///
 /// # Examples
 ///
 /// ```
 /// use kernel::workqueue::OwnedQueue;
 ///
-/// let queue = OwnedQueue::new_ordered().mem_reclaim().build(c"example")?;
-/// queue.try_spawn(GFP_KERNEL, || pr_info!("one item at a time, even when memory is short\n"))?;
+/// let bounded = OwnedQueue::new_unbound().max_active::<4>().freezable().build(c"bounded")?;
+/// let fences = OwnedQueue::new_ordered().mem_reclaim().highpri().build_signalling(c"fences")?;
 /// # Ok::<(), Error>(())
 /// ```
 ///
-/// # Invariants
+/// What cannot be is refused by the compiler:
 ///
-/// The pointer is a `workqueue_struct` from `alloc_workqueue()`, owned by `self`.
-pub struct OwnedQueue(NonNull<bindings::workqueue_struct>);
-
-// SAFETY: Work queues may be used and destroyed from any thread.
-unsafe impl Send for OwnedQueue {}
-// SAFETY: Work queues are internally synchronised.
-unsafe impl Sync for OwnedQueue {}
-
-impl OwnedQueue {
-    /// Starts an ordered queue: one item at a time, in the order of queuing.
-    pub const fn new_ordered() -> Builder {
-        Builder {
-            flags: bindings::wq_flags_WQ_UNBOUND | bindings::wq_flags___WQ_ORDERED,
-            max_active: 1,
-        }
-    }
-
-    /// Starts an unbound queue: items run on any CPU.
-    pub const fn new_unbound() -> Builder {
-        Builder {
-            flags: bindings::wq_flags_WQ_UNBOUND,
-            max_active: 0,
-        }
-    }
-
-    /// Starts a per-CPU queue: items run on the CPU that queued them.
-    pub const fn new_percpu() -> Builder {
-        Builder {
-            flags: bindings::wq_flags_WQ_PERCPU,
-            max_active: 0,
-        }
-    }
-
-    /// The C queue, for passing to C code that puts work on it.
-    pub fn as_raw(&self) -> *mut bindings::workqueue_struct {
-        self.0.as_ptr()
-    }
-
-    fn queue(&self) -> &Queue {
-        // SAFETY: By the type invariant the queue is live, and `self` keeps it so.
-        unsafe { Queue::from_raw(self.as_raw()) }
-    }
-
-    /// Puts `item` on the queue: see [`Queue::enqueue`].
-    pub fn enqueue<W, const ID: u64>(&self, item: W) -> W::EnqueueOutput
-    where
-        W: RawWorkItem<ID> + Send + 'static,
-    {
-        self.queue().enqueue(item)
-    }
-
-    /// Runs `f` on the queue: see [`Queue::try_spawn`].
-    ///
-    /// # Errors
-    ///
-    /// If there is no memory for it.
-    pub fn try_spawn<F: FnOnce() + Send + 'static>(
-        &self,
-        flags: Flags,
-        f: F,
-    ) -> Result<(), AllocError> {
-        self.queue().try_spawn(flags, f)
-    }
-
-    /// Makes `item` run on its queue in `delay`, whether or not it was to run before.
-    ///
-    /// Does not sleep. Does nothing while somebody cancels the item. References that are not
-    /// needed are dropped here: so `item` must not be the last reference to something whose drop
-    /// sleeps.
-    pub fn mod_delayed<T, const ID: u64>(item: Arc<T>, delay: Jiffies)
-    where
-        T: DelayedOn
-            + WorkItem<ID, Pointer = Arc<T>>
-            + HasDelayedWork<T, ID>
-            + Send
-            + Sync
-            + 'static,
-    {
-        // `mod_delayed_work()` does not tell a timer that it set from one that it may not set;
-        // and only the first takes the reference. These two do. Who sets the timer in between
-        // does it as if after this.
-        drop(cancel_delayed(&item));
-        let queue: *const Queue = item.delayed_on().queue();
-        // SAFETY: The queue lives as long as `item`, whose reference goes to the timer, and from
-        // there to the work itself.
-        drop(unsafe { &*queue }.enqueue_delayed(item, delay));
-    }
-}
-
-impl Drop for OwnedQueue {
-    fn drop(&mut self) {
-        // SAFETY: By the type invariant `self` owns the queue; nobody can queue to it any more,
-        // since every `&Queue` borrows from `self`.
-        unsafe { bindings::destroy_workqueue(self.as_raw()) }
-    }
-}
-
-/// What an [`OwnedQueue`] will be.
+/// ```compile_fail
+/// # use kernel::workqueue::OwnedQueue;
+/// // An ordered queue has no number of active items.
+/// OwnedQueue::new_ordered().max_active::<2>();
+/// ```
 ///
-/// The kind comes from [`OwnedQueue`]'s constructors, so that it is always said; each flag is a
-/// method, so that none can land in the place of the number of active items.
+/// ```compile_fail
+/// # use kernel::workqueue::OwnedQueue;
+/// // Without a rescuer no queue may signal fences.
+/// OwnedQueue::new_ordered().build_signalling(c"fences");
+/// ```
 #[must_use = "a builder does nothing until `build` is called"]
-#[derive(Clone, Copy)]
-pub struct Builder {
+pub struct Builder<Kind, Progress = Ordinary> {
     flags: bindings::wq_flags,
     max_active: c_int,
+    _state: PhantomData<(Kind, Progress)>,
 }
 
-impl Builder {
-    /// Gives the queue a rescuer thread, so that it makes progress when no thread can be made.
-    ///
-    /// Required of every queue that memory reclaim may wait for: whatever leads to the signalling
-    /// of a DMA fence.
-    pub const fn mem_reclaim(mut self) -> Self {
-        self.flags |= bindings::wq_flags_WQ_MEM_RECLAIM;
-        self
+impl Builder<Ordered> {
+    pub(super) const fn ordered() -> Self {
+        Self::new(
+            bindings::wq_flags_WQ_UNBOUND | bindings::wq_flags___WQ_ORDERED,
+            1,
+        )
+    }
+}
+
+impl Builder<Unbound> {
+    pub(super) const fn unbound() -> Self {
+        Self::new(bindings::wq_flags_WQ_UNBOUND, 0)
+    }
+}
+
+impl Builder<PerCpu> {
+    pub(super) const fn percpu() -> Self {
+        Self::new(bindings::wq_flags_WQ_PERCPU, 0)
+    }
+}
+
+impl<Kind, Progress> Builder<Kind, Progress> {
+    const fn new(flags: bindings::wq_flags, max_active: c_int) -> Self {
+        Self {
+            flags,
+            max_active,
+            _state: PhantomData,
+        }
+    }
+
+    const fn with(self, flag: bindings::wq_flags) -> Self {
+        Self::new(self.flags | flag, self.max_active)
     }
 
     /// Runs the items in threads of the highest nice level.
-    pub const fn highpri(mut self) -> Self {
-        self.flags |= bindings::wq_flags_WQ_HIGHPRI;
-        self
+    pub const fn highpri(self) -> Self {
+        self.with(bindings::wq_flags_WQ_HIGHPRI)
+    }
+
+    /// Runs no items while the system is suspended: it is frozen like a task of user space.
+    pub const fn freezable(self) -> Self {
+        self.with(bindings::wq_flags_WQ_FREEZABLE)
     }
 
     /// Makes the queue.
@@ -189,7 +127,61 @@ impl Builder {
                 name.as_char_ptr(),
             )
         };
-        // INVARIANT: A non-null result is a new queue, and it is ours.
-        Ok(OwnedQueue(NonNull::new(queue).ok_or(ENOMEM)?))
+        let queue = NonNull::new(queue).ok_or(ENOMEM)?;
+        // SAFETY: A non-null result is a new queue, and it is ours.
+        Ok(unsafe { OwnedQueue::from_new(queue) })
+    }
+}
+
+impl<Kind> Builder<Kind, Ordinary> {
+    /// Gives the queue a rescuer thread, so that it makes progress when no thread can be made.
+    ///
+    /// Required of every queue that memory reclaim may wait for: whatever leads to the signalling
+    /// of a DMA fence.
+    pub const fn mem_reclaim(self) -> Builder<Kind, Reclaim> {
+        Builder::new(
+            self.flags | bindings::wq_flags_WQ_MEM_RECLAIM,
+            self.max_active,
+        )
+    }
+}
+
+/// The most items of a queue that can be active (`WQ_MAX_ACTIVE`).
+const MOST_ACTIVE: u32 = bindings::wq_consts_WQ_MAX_ACTIVE;
+
+macro_rules! bounded {
+    ($kind:ty, $of:literal) => {
+        impl<Progress> Builder<$kind, Progress> {
+            #[doc = concat!("Lets at most `N` items run at a time", $of, ".")]
+            ///
+            /// The default is half of the limit of 2048. A number out of range does not compile.
+            pub const fn max_active<const N: u32>(self) -> Self {
+                const {
+                    assert!(N >= 1 && N <= MOST_ACTIVE);
+                }
+                Self::new(self.flags, N as c_int)
+            }
+        }
+    };
+}
+
+bounded!(Unbound, "");
+bounded!(PerCpu, " on each CPU");
+
+impl Builder<PerCpu> {
+    /// Does not count the items among those that the CPU has to do: for long computations.
+    pub const fn cpu_intensive(self) -> Self {
+        self.with(bindings::wq_flags_WQ_CPU_INTENSIVE)
+    }
+}
+
+impl Builder<Ordered, Reclaim> {
+    /// Makes a queue on which DMA fences may be signalled.
+    ///
+    /// # Errors
+    ///
+    /// As [`build`](Self::build).
+    pub fn build_signalling(self, name: &CStr) -> Result<SignallingQueue> {
+        Ok(SignallingQueue::from_ordered_reclaim(self.build(name)?))
     }
 }

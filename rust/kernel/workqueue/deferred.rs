@@ -12,13 +12,30 @@ use super::{
 };
 use crate::{
     impl_has_work,
-    prelude::*, //
+    prelude::*,
+    sync::LockClassKey, //
 };
-use core::ops::Deref;
+use core::{
+    ops::Deref,
+    pin::Pin, //
+};
 
-// lockdep knows a class by the address of its name. A literal in a generic function may have one
-// for each instance; a static has one.
-static NAME: &CStr = c"Deferred";
+/// Puts a value in a [`Deferred`], with a lock class of its own: `new_deferred!(value, &QUEUE)`,
+/// and a name for lockdep if wanted.
+///
+/// Two kinds of values may then be freed one by the other, which lockdep would take for an item
+/// that waits for itself if they were of one class.
+#[macro_export]
+macro_rules! new_deferred {
+    ($value:expr, $queue:expr $(, $name:literal)? $(,)?) => {
+        $crate::workqueue::Deferred::new(
+            $value,
+            $queue,
+            $crate::optional_name!($($name)?),
+            $crate::static_lock_class!(),
+        )
+    };
+}
 
 #[pin_data]
 struct Inner<T> {
@@ -46,22 +63,38 @@ impl<T: Send + 'static> WorkItem for Inner<T> {
 /// For what may lose its last reference in an interrupt's thread, or in a work item of the very
 /// queue that would have to be destroyed. Dropping it allocates nothing and does not sleep.
 ///
+/// # Examples
+///
+/// ```ignore
+/// static CLEANUP: ModuleQueue = ModuleQueue::new();
+///
+/// let queues = new_deferred!(Queues::new()?, &CLEANUP, "magni::Queues")?;
+/// queues.submit.enqueue(item);
+/// ```
+///
 /// # Invariants
 ///
 /// The box is there until the drop.
 pub struct Deferred<T: Send + 'static>(Option<Pin<KBox<Inner<T>>>>);
 
 impl<T: Send + 'static> Deferred<T> {
-    /// Puts `value` in its box, to be freed on `queue`.
+    /// Puts `value` in its box, to be freed on `queue`; [`new_deferred!`] says `name` and `key`.
+    ///
+    /// [`new_deferred!`]: crate::new_deferred
     ///
     /// # Errors
     ///
     /// `ENOMEM`; `ENODEV` if the queue does not exist.
-    pub fn new(value: T, queue: &ModuleQueue) -> Result<Self> {
+    pub fn new(
+        value: T,
+        queue: &ModuleQueue,
+        name: &'static CStr,
+        key: Pin<&'static LockClassKey>,
+    ) -> Result<Self> {
         let cleanup = queue.hold()?;
         let inner = KBox::pin_init(
             pin_init!(Inner {
-                work <- Work::new(NAME, crate::static_lock_class!()),
+                work <- Work::new(name, key),
                 value,
                 cleanup,
             }),

@@ -148,6 +148,15 @@ impl ModuleQueueUse {
     }
 }
 
+impl Clone for ModuleQueueUse {
+    fn clone(&self) -> Self {
+        // SAFETY: By the type invariant.
+        unsafe { self.0.as_ref() }.users.inc();
+        // INVARIANT: Counted just now.
+        Self(self.0)
+    }
+}
+
 impl Drop for ModuleQueueUse {
     fn drop(&mut self) {
         // SAFETY: By the type invariant. Once the count is zero the guard may go on as soon as

@@ -43,8 +43,8 @@ use kernel::{
             Usage, //
         },
         sched::{
-            ArmedJob,
-            PendingJob, //
+            PendingJob,
+            Reserved, //
         },
         Registered, //
     },
@@ -204,41 +204,32 @@ fn call_args(submit: &uapi::drm_panthor_queue_submit) -> Result<Option<CallArgs>
 /// A job that is waited for by a later one of the same submission.
 struct InnerDependency {
     waits: usize,
+    place: Reserved,
     waited_for: usize,
 }
 
-/// Arms the jobs and hands them over, in order; returns the fences of their ends.
+/// Submits the jobs, in order, each to its queue, and adds the fences of their ends to `fences`,
+/// which has room for them. Nothing fails any more.
 ///
-/// `inner` is in the order of the jobs that wait. Others have to be kept from doing the same on
-/// this group meanwhile.
-///
-/// # Errors
-///
-/// `ENOMEM`. Jobs that were armed by then are cancelled.
+/// `inner` is in the order of the jobs that wait.
 fn push(
     jobs: KVVec<PendingJob<Jobs>>,
-    inner: &[InnerDependency],
-    mut prepare: impl FnMut(&Fence),
-) -> Result<KVVec<ARef<Fence>>> {
-    let mut armed = KVVec::<ArmedJob<Jobs>>::with_capacity(jobs.len(), GFP_KERNEL)?;
-    let mut fences = KVVec::with_capacity(jobs.len(), GFP_KERNEL)?;
-    let mut inner = inner.iter().peekable();
+    inner: KVVec<InnerDependency>,
+    fences: &mut KVVec<ARef<Fence>>,
+    mut publish: impl FnMut(&Fence),
+) {
+    let mut inner = inner.into_iter().peekable();
     for (number, mut job) in jobs.into_iter().enumerate() {
         while let Some(dependency) = inner.next_if(|dependency| dependency.waits == number) {
-            let other = armed.get(dependency.waited_for).ok_or(EINVAL)?;
-            job.add_dependency(other.finished().into())?;
+            if let Some(other) = fences.get(dependency.waited_for) {
+                job.fill_dependency(dependency.place, other.clone());
+            }
         }
-        let job = job.arm();
-        fences.push(job.finished().into(), GFP_KERNEL)?;
-        armed.push(job, GFP_KERNEL)?;
-    }
-    // Nothing fails from here on, so the fences may be seen by others.
-    for job in armed {
-        prepare(job.finished());
         job.data().trace_queued();
-        job.push();
+        let finished = job.submit(&mut publish);
+        // There is room, so that this does not fail.
+        let _ = fences.push_within_capacity(finished);
     }
-    Ok(fences)
 }
 
 /// `GROUP_SUBMIT`.
@@ -285,6 +276,7 @@ pub(crate) fn submit(
                 Dependency::Fence(fence) => job.add_dependency(fence)?,
                 Dependency::Job(other) => inner.push(
                     InnerDependency {
+                        place: job.reserve_dependency()?,
                         waits: number,
                         waited_for: other,
                     },
@@ -296,19 +288,19 @@ pub(crate) fn submit(
     }
 
     // A job may use every buffer that is mapped in the VM. Their fences are for memory
-    // management; user space synchronises by itself. The VM's reservation also keeps others from
-    // submitting to this group at the same time.
+    // management; user space synchronises by itself.
     let count = u32::try_from(jobs.len())?;
     let vm = group.vm();
     pin_init::stack_pin_init!(let exec = Exec::new());
-    let fences = {
+    let mut fences = KVVec::with_capacity(jobs.len(), GFP_KERNEL)?;
+    {
         let mut locked = exec
             .as_mut()
             .lock(|locker| locker.prepare_vm(vm.gpuvm(), count))?;
-        push(jobs, &inner, |fence| {
+        push(jobs, inner, &mut fences, |fence| {
             locked.add_vm_fence(vm.gpuvm(), fence, Usage::Bookkeep, Usage::Bookkeep);
-        })?
-    };
+        });
+    }
     syncs.publish(&fences);
 
     Ok(0)

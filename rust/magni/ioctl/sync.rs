@@ -184,7 +184,10 @@ impl<'a> Syncs<'a> {
                 continue;
             };
             match signal.chain {
-                Some(chain) => signal.syncobj.add_point(chain, fence, signal.point.value),
+                // The fence of a job is no link of a chain, so that this does not fail.
+                Some(chain) => {
+                    let _ = signal.syncobj.add_point(chain, fence, signal.point.value);
+                }
                 None => signal.syncobj.replace_fence(fence),
             }
         }

@@ -27,8 +27,7 @@ use kernel::{
     sync::{
         atomic::{
             Acquire,
-            Full,
-            Release, //
+            Full, //
         },
         barrier::dma_mb,
         Arc, //
@@ -112,9 +111,8 @@ impl Scheduler {
             kick |= self.sync_update(&group);
         }
         if events & csg::IDLE != 0 {
-            group.stalled_hint.store(true, Release);
             // Somebody may want its slot.
-            kick |= self.slot_wanted.load(Acquire);
+            kick |= self.someone_waits.load(Acquire);
         }
         kick
     }
@@ -122,7 +120,7 @@ impl Scheduler {
     /// Sync objects were given their last value by the kernel: groups may have waited for them.
     pub(super) fn syncs_killed(self: &Arc<Self>) {
         self.sync_updates.fetch_add(1, Full);
-        if self.sync_wanted.load(Acquire) {
+        if self.someone_waits.load(Acquire) {
             self.kick();
         }
     }
@@ -143,8 +141,7 @@ impl Scheduler {
             }
         }
         self.sync_updates.fetch_add(1, Full);
-        group.rest();
-        kick | self.sync_wanted.load(Acquire)
+        kick | self.someone_waits.load(Acquire)
     }
 
     /// Serves what stream `index` of slot `slot` reports; under the lock of the table.

@@ -4,7 +4,10 @@
 
 use super::{
     group::Group,
-    queue::CallArgs,
+    queue::{
+        CallArgs,
+        Names, //
+    },
     timeout, //
 };
 use crate::{
@@ -20,9 +23,9 @@ use kernel::{
     drm::sched::{
         self,
         Operations,
-        PendingJob, //
+        PendingJob,
+        TimedOut, //
     },
-    module_ref::ModuleRef,
     prelude::*,
     sync::{
         aref::ARef,
@@ -39,9 +42,6 @@ pub(crate) struct JobData {
     group: Arc<Group>,
     queue: usize,
     call: Option<CallArgs>,
-    /// A job may wait for others' fences when nothing else is left of its process: the module is
-    /// in use then.
-    _module: ModuleRef,
 }
 
 impl JobData {
@@ -56,12 +56,13 @@ impl JobData {
 
 /// What a job needs to run, beyond its place in the ring.
 pub(crate) struct Resources {
-    pub(crate) fence: FenceAlloc,
+    pub(crate) fence: FenceAlloc<Names>,
     /// Taken in the ioctl, so that a doorbell always meets a powered GPU.
     pub(crate) power: PowerRef,
 }
 
 impl Operations for Jobs {
+    type Module = Magni;
     type Job = JobData;
     /// A job without a call needs nothing.
     type Resources = Option<Resources>;
@@ -77,14 +78,22 @@ impl Operations for Jobs {
         }
     }
 
-    fn timed_out(job: &sched::Job<Self>) {
-        timeout::timed_out(&job.data().group);
+    fn timed_out(job: &sched::Job<Self>) -> TimedOut {
+        let group = &job.data().group;
+        timeout::timed_out(group);
+        if job.has_ended() {
+            TimedOut::Ended
+        } else if group.device().reset.is_pending() {
+            TimedOut::ResetQueued
+        } else {
+            TimedOut::Finished
+        }
     }
 
-    fn cancel_job(job: &sched::Job<Self>) {
+    fn cancel_job(job: &sched::Job<Self>, error: Error) {
         let data = job.data();
         if let Some(queue) = data.group.queue(data.queue) {
-            queue.kill(ECANCELED);
+            queue.kill(error);
         }
     }
 }
@@ -131,7 +140,6 @@ pub(crate) fn create(
             group: group.clone(),
             queue,
             call,
-            _module: ModuleRef::new::<Magni>()?,
         },
     )
 }

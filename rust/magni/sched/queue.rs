@@ -21,7 +21,8 @@ use super::{
 use crate::{
     gem::KernelBo,
     power::PowerRef,
-    trace::QueueTag, //
+    trace::QueueTag,
+    Magni, //
 };
 use kernel::{
     dma_fence::{
@@ -53,6 +54,7 @@ use kernel::{
         DelayedOn,
         DelayedWork,
         OwnedQueue,
+        SignallingQueue,
         WorkItem, //
     },
 };
@@ -127,9 +129,10 @@ pub(crate) enum Progress {
     Nonsense,
 }
 
-struct Names;
+pub(crate) struct Names;
 
 impl FenceNames for Names {
+    type Module = Magni;
     const DRIVER: &'static CStr = c"magni";
     const TIMELINE: &'static CStr = c"queue";
 }
@@ -145,9 +148,9 @@ pub(crate) struct Queue {
     iface: KernelBo,
     /// The sync objects of the group, one for each queue.
     syncs: Arc<KernelBo>,
-    context: FenceContext,
+    context: FenceContext<Names>,
     jobs: ARef<JobQueue<Jobs>>,
-    timeouts: Arc<OwnedQueue>,
+    timeouts: Arc<SignallingQueue>,
     /// When the queue was made: what its clock counts from.
     made: Instant<Monotonic>,
     /// Who ends jobs: fences signal in order, though several threads may look for them. Held
@@ -176,7 +179,7 @@ pub(crate) struct Parts {
     /// Mapped in the group's VM; [`SYNC_BYTES`] for each queue, zeroed.
     pub(crate) syncs: Arc<KernelBo>,
     pub(crate) jobs: ARef<JobQueue<Jobs>>,
-    pub(crate) timeouts: Arc<OwnedQueue>,
+    pub(crate) timeouts: Arc<SignallingQueue>,
 }
 
 /// How many credits fit a ring of `size` bytes: one for each instruction.
@@ -203,7 +206,7 @@ impl Queue {
                 ring_bo: parts.ring,
                 iface: parts.iface,
                 syncs: parts.syncs,
-                context: FenceContext::new::<Names>(),
+                context: FenceContext::new(),
                 jobs: parts.jobs,
                 timeouts: parts.timeouts,
                 made: Instant::now(),

@@ -10,11 +10,11 @@
 
 use super::group::{
     Fate,
-    Group,
-    MAX_QUEUES, //
+    Group, //
 };
 use kernel::{
     dma_fence::SignallingSection,
+    drm::sched::pause_all,
     prelude::*,
     sync::Arc, //
 };
@@ -26,10 +26,7 @@ use kernel::{
 pub(super) fn timed_out(group: &Arc<Group>) {
     let _section = SignallingSection::enter();
     // Nothing is run or freed meanwhile, so that what is seen stays true.
-    let mut paused = [const { None }; MAX_QUEUES];
-    for (slot, queue) in paused.iter_mut().zip(group.queues()) {
-        *slot = Some(queue.jobs().pause());
-    }
+    let _paused = pause_all(group.queues().iter().map(|queue| &**queue.jobs()));
 
     // It may have ended just now. If it did, so did the reason for this call: each queue's timer
     // starts anew with each job that completes.

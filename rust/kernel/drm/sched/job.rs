@@ -4,7 +4,9 @@
 
 use super::{
     JobQueue,
-    Operations, //
+    Operations,
+    Submission,
+    TimedOut, //
 };
 use crate::{
     bindings,
@@ -13,19 +15,32 @@ use crate::{
         Fence,
         SignallingSection, //
     },
+    drm::{
+        self,
+        file::DriverFile,
+        syncobj::SyncObj, //
+    },
     error::to_result,
+    module_ref::ModuleRef,
     prelude::*,
-    sync::aref::ARef,
+    sync::{
+        aref::ARef,
+        atomic::{
+            ordering::{
+                Acquire,
+                Relaxed,
+                Release, //
+            },
+            AtomicFlag, //
+        },
+    },
     types::Opaque, //
 };
 use core::{
     cell::UnsafeCell,
+    marker::PhantomData,
     mem::ManuallyDrop,
-    ptr::NonNull,
-    sync::atomic::{
-        AtomicBool,
-        Ordering, //
-    },
+    ptr::NonNull, //
 };
 
 /// A job, as the scheduler lends it to [`Operations`].
@@ -34,13 +49,20 @@ use core::{
 ///
 /// * `base` was initialised by `drm_sched_job_init()` for the entity of `queue`.
 /// * `resources` is accessed only by whoever owns the job, and by the one call of `run_job`.
+/// * `reserved` is accessed only by whoever owns the job before it was pushed, and then only by the
+///   scheduler's work that runs jobs.
 #[pin_data]
 pub struct Job<T: Operations> {
     #[pin]
     base: Opaque<bindings::drm_sched_job>,
-    cancelled: AtomicBool,
+    cancelled: AtomicFlag,
+    /// `run_job` has put it on the ring.
+    on_ring: AtomicFlag,
     resources: UnsafeCell<Option<T::Resources>>,
+    reserved: UnsafeCell<KVec<Option<ARef<Fence>>>>,
     data: T::Job,
+    /// A job may wait for others' fences when nothing else is left of its process.
+    _module: ModuleRef,
     /// Keeps entity and scheduler; after `data`, so that it is dropped last.
     queue: ARef<JobQueue<T>>,
 }
@@ -56,12 +78,31 @@ impl<T: Operations> Job<T> {
         &self.queue
     }
 
+    /// Whether the job has ended: the fence that others wait for has signalled.
+    pub fn has_ended(&self) -> bool {
+        // SAFETY: Nobody gets to see a job before it was armed.
+        unsafe { self.finished() }.is_signalled()
+    }
+
+    /// Whether [`Operations::run_job`] has put the job on the ring.
+    pub fn is_on_ring(&self) -> bool {
+        self.on_ring.load(Acquire)
+    }
+
+    /// Has the driver end the job, if it is on the ring and has not ended.
+    pub(super) fn cancel(&self, error: Error) {
+        if self.is_on_ring() && !self.has_ended() {
+            T::cancel_job(self, error);
+        }
+    }
+
     /// Borrows the job behind a pointer that C passes to a callback.
     ///
     /// # Safety
     ///
-    /// `base` is the `base` of a `Job<T>` that stays alive and is not mutably borrowed during `'a`.
-    unsafe fn from_raw<'a>(base: *mut bindings::drm_sched_job) -> &'a Self {
+    /// `base` is the `base` of a `Job<T>` that was armed, stays alive, and is not mutably borrowed
+    /// during `'a`.
+    pub(super) unsafe fn from_raw<'a>(base: *mut bindings::drm_sched_job) -> &'a Self {
         // SAFETY: By the requirements of this function.
         unsafe { &*Self::container(base) }
     }
@@ -81,9 +122,30 @@ impl<T: Operations> Job<T> {
     /// # Safety
     ///
     /// The job was armed.
-    unsafe fn finished(&self) -> &Fence {
+    pub(super) unsafe fn finished(&self) -> &Fence {
         // SAFETY: An armed job has initialised fences, to which it holds a reference.
         unsafe { Fence::from_raw(&raw mut (*(*self.base.get()).s_fence).finished) }
+    }
+
+    /// C's `prepare_job`: what the job waits for beyond what C knows of.
+    ///
+    /// # Safety
+    ///
+    /// Called by the scheduler for a pushed job, before `run_job`.
+    pub(super) unsafe extern "C" fn prepare_callback(
+        base: *mut bindings::drm_sched_job,
+        _entity: *mut bindings::drm_sched_entity,
+    ) -> *mut bindings::dma_fence {
+        // SAFETY: The scheduler passes jobs that were pushed; it frees them only after this call.
+        let job = unsafe { Self::from_raw(base) };
+        // SAFETY: The job was pushed, and only the work that runs jobs calls this; it is one work
+        // item. By the type invariant the access is exclusive.
+        let reserved = unsafe { &mut *job.reserved.get() };
+        match reserved.iter_mut().find_map(Option::take) {
+            // The scheduler takes over the reference.
+            Some(fence) => ARef::into_raw(fence).as_ptr().cast(),
+            None => core::ptr::null_mut(),
+        }
     }
 
     /// C's `run_job`.
@@ -102,8 +164,11 @@ impl<T: Operations> Job<T> {
         // is exclusive.
         let resources = unsafe { (*job.resources.get()).take() };
 
-        let result = match resources {
-            Some(resources) if !job.cancelled.load(Ordering::Relaxed) => T::run_job(job, resources),
+        let result = match (job.queue.banned(), resources) {
+            (None, Some(resources)) if !job.cancelled.load(Relaxed) => {
+                T::run_job(job, resources).inspect(|_| job.on_ring.store(true, Release))
+            }
+            (Some(error), _) => Err(error),
             _ => Err(ECANCELED),
         };
         match result {
@@ -140,9 +205,14 @@ impl<T: Operations> Job<T> {
         // SAFETY: The job is off the list, so nobody frees it until it is put back, after this
         // call.
         let job = unsafe { Self::from_raw(base) };
-        // SAFETY: Jobs on the list have been armed.
-        if !unsafe { job.finished() }.is_signalled() {
-            T::timed_out(job);
+        if !job.has_ended() {
+            let outcome = T::timed_out(job);
+            if matches!(outcome, TimedOut::Ended | TimedOut::DeviceGone) && !job.has_ended() {
+                dev_err!(
+                    job.queue.scheduler().device(),
+                    "scheduler: the driver says that a job was ended ({outcome:?}), but its fence has not signalled\n"
+                );
+            }
         }
         // The scheduler puts the job back on its list, and frees it from there when it has ended.
         bindings::drm_gpu_sched_stat_DRM_GPU_SCHED_STAT_NO_HANG
@@ -155,7 +225,30 @@ impl<T: Operations> Job<T> {
     /// Called by the scheduler as it is taken down, for a job on its list.
     pub(super) unsafe extern "C" fn cancel_callback(base: *mut bindings::drm_sched_job) {
         // SAFETY: The scheduler frees the job after this call.
-        T::cancel_job(unsafe { Self::from_raw(base) });
+        let job = unsafe { Self::from_raw(base) };
+        job.cancel(ECANCELED);
+        if job.has_ended() {
+            return;
+        }
+        // It waits for the fence of an earlier job, or the driver did not do its duty. Either way
+        // the job must not be freed while it is on a fence's list of callbacks.
+        //
+        // SAFETY: The scheduler is stopped, so that nobody but who signals the parent fence works
+        // on the job; and the callback is gone after this.
+        unsafe {
+            let s_fence = (*base).s_fence;
+            let parent = (*s_fence).parent;
+            if !parent.is_null()
+                && !bindings::dma_fence_remove_callback(parent, &raw mut (*base).cb)
+            {
+                // The callback has signalled it.
+                return;
+            }
+            if (*s_fence).finished.error == 0 {
+                (*s_fence).finished.error = ECANCELED.to_errno();
+            }
+            bindings::dma_fence_signal(&raw mut (*s_fence).finished);
+        }
     }
 
     /// C's `free_job`.
@@ -169,11 +262,21 @@ impl<T: Operations> Job<T> {
         // `PendingJob::drop`, which a pushed job does not get to.
         unsafe { bindings::drm_sched_job_cleanup(base) };
         // SAFETY: `ArmedJob::push_raw` leaked exactly this box, and the scheduler gives it back.
-        drop(unsafe { KBox::from_raw(Self::container(base)) });
+        let job = unsafe { KBox::from_raw(Self::container(base)) };
+        let queue = job.queue.clone();
+        drop(job);
+        queue.job_is_gone();
     }
 }
 
+/// A place among what a job waits for, whose fence is not there yet: see
+/// [`PendingJob::reserve_dependency`].
+#[derive(Debug)]
+pub struct Reserved(usize);
+
 /// A job that is not yet the scheduler's business.
+///
+/// It may still fail, and be dropped.
 ///
 /// # Invariants
 ///
@@ -207,9 +310,12 @@ impl<T: Operations> PendingJob<T> {
                         )
                     })
                 }),
-                cancelled: AtomicBool::new(false),
+                cancelled: AtomicFlag::new(false),
+                on_ring: AtomicFlag::new(false),
                 resources: UnsafeCell::new(Some(resources)),
+                reserved: UnsafeCell::new(KVec::new()),
                 data,
+                _module: ModuleRef::new::<T::Module>()?,
                 queue,
             }? Error),
             GFP_KERNEL,
@@ -244,19 +350,83 @@ impl<T: Operations> PendingJob<T> {
         })
     }
 
+    /// Makes the job wait for what the handle `handle` of `file` stands for: at `point` of a
+    /// timeline, or the only fence if `point` is zero.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`SyncObj::find_fence`]; `ENOMEM`.
+    pub fn add_syncobj_dependency<F: DriverFile>(
+        &mut self,
+        file: &drm::File<F>,
+        handle: u32,
+        point: u64,
+    ) -> Result {
+        self.add_dependency(SyncObj::find_fence(file, handle, point)?)
+    }
+
+    /// Makes room for one more fence to wait for, which is going to exist only when nothing may
+    /// fail any more: that of another job of the same submission.
+    ///
+    /// # Errors
+    ///
+    /// `ENOMEM`.
+    ///
+    /// # Examples
+    ///
+    /// ```ignore
+    /// let reserved = second.reserve_dependency()?;
+    /// // Nothing fails from here on.
+    /// let fence = first.submit(|_| {});
+    /// second.fill_dependency(reserved, fence);
+    /// second.submit(|fence| publish(fence));
+    /// ```
+    pub fn reserve_dependency(&mut self) -> Result<Reserved> {
+        let reserved = self.0.reserved.get_mut();
+        reserved.push(None, GFP_KERNEL)?;
+        Ok(Reserved(reserved.len() - 1))
+    }
+
+    /// Makes the job wait for `fence`, in the place that was reserved for it on this job.
+    pub fn fill_dependency(&mut self, place: Reserved, fence: ARef<Fence>) {
+        match self.0.reserved.get_mut().get_mut(place.0) {
+            Some(place) => *place = Some(fence),
+            // The place is another job's, which is a bug of the driver.
+            None => drop(crate::warn_on!(true)),
+        }
+    }
+
+    /// The queue that the job is for.
+    pub fn queue(&self) -> &ARef<JobQueue<T>> {
+        &self.0.queue
+    }
+
+    /// Arms and pushes the job; returns the fence that signals when it has ended.
+    ///
+    /// In between, `publish` is called with that fence, to put it where others find it. Nothing
+    /// fails here. Others are kept from submitting to the queue meanwhile: may sleep, and `publish`
+    /// must not submit to a queue.
+    pub fn submit(self, publish: impl FnOnce(&Fence)) -> ARef<Fence> {
+        let queue = self.queue().clone();
+        let mut submission: Submission<'_, T> = queue.submission();
+        let job = submission.arm_own(self);
+        publish(job.finished());
+        job.push()
+    }
+
     /// Makes the job's fences: the point of no return.
     ///
-    /// The fences of a queue count in the order of arming, and its jobs run in the order of
-    /// pushing. So from here to [`ArmedJob::push`] the caller keeps others from doing the same on
-    /// this queue, by a lock.
-    pub fn arm(self) -> ArmedJob<T> {
+    /// # Safety
+    ///
+    /// During `'a` nobody else arms or pushes a job of this queue.
+    pub(super) unsafe fn arm<'a>(self) -> ArmedJob<'a, T> {
         let this = ManuallyDrop::new(self);
         // SAFETY: The job is initialised and not armed (type invariant); its entity is alive.
         unsafe { bindings::drm_sched_job_arm(this.0.base.get()) };
         // SAFETY: `this` is not used, and not dropped, after this.
         let job = unsafe { core::ptr::read(&*this.0) };
-        // INVARIANT: Armed just now.
-        ArmedJob(ManuallyDrop::new(job))
+        // INVARIANT: Armed just now; and by the requirements of this function.
+        ArmedJob(ManuallyDrop::new(job), PhantomData)
     }
 }
 
@@ -271,16 +441,16 @@ impl<T: Operations> Drop for PendingJob<T> {
 
 /// A job whose fences exist, and which is about to be pushed.
 ///
+/// It borrows the [`Submission`] that it came from: there is one at a time.
+///
 /// # Invariants
 ///
-/// The box is pinned; its job is armed and not pushed.
+/// The box is pinned; its job is armed and not pushed. During `'a` nobody else submits to its
+/// queue.
 #[must_use = "an armed job that is dropped is pushed as cancelled"]
-pub struct ArmedJob<T: Operations>(ManuallyDrop<KBox<Job<T>>>);
+pub struct ArmedJob<'a, T: Operations>(ManuallyDrop<KBox<Job<T>>>, PhantomData<&'a mut ()>);
 
-// SAFETY: Everything in the job may be sent, and `self` owns it.
-unsafe impl<T: Operations> Send for ArmedJob<T> {}
-
-impl<T: Operations> ArmedJob<T> {
+impl<T: Operations> ArmedJob<'_, T> {
     /// What the driver knows about the job.
     pub fn data(&self) -> &T::Job {
         &self.0.data
@@ -292,10 +462,12 @@ impl<T: Operations> ArmedJob<T> {
         unsafe { self.0.finished() }
     }
 
-    /// Hands the job to the scheduler.
-    pub fn push(self) {
+    /// Hands the job to the scheduler; returns the fence that signals when it has ended.
+    pub fn push(self) -> ARef<Fence> {
+        let finished = self.finished().into();
         // SAFETY: `self` is not used, and not dropped, after this.
         unsafe { Self::push_raw(&mut ManuallyDrop::new(self).0) };
+        finished
     }
 
     /// Hands the job to the scheduler.
@@ -309,14 +481,15 @@ impl<T: Operations> ArmedJob<T> {
         // SAFETY: A box is not null.
         let job = unsafe { NonNull::new_unchecked(KBox::into_raw(job)) };
         // SAFETY: The job is armed and not pushed (type invariant). It belongs to the scheduler
-        // from here on, which returns it through `free_callback`; its entity is kept by the job.
+        // from here on, which returns it through `free_callback`; its entity is kept by the job,
+        // and, should that be gone before this call returns, by the `Submission`'s queue.
         unsafe { bindings::drm_sched_entity_push_job((*job.as_ptr()).base.get()) };
     }
 }
 
-impl<T: Operations> Drop for ArmedJob<T> {
+impl<T: Operations> Drop for ArmedJob<'_, T> {
     fn drop(&mut self) {
-        self.0.cancelled.store(true, Ordering::Relaxed);
+        self.0.cancelled.store(true, Relaxed);
         // SAFETY: `self` is not used after this.
         unsafe { Self::push_raw(&mut self.0) };
     }

@@ -1,90 +1,84 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
 
-//! Queues of jobs: a scheduler with its one entity.
+//! Queues of jobs: what jobs are submitted to.
 
 use super::{
-    Job,
+    life::{
+        Late,
+        Life, //
+    },
+    pending::Paused,
+    scheduler::{
+        Config,
+        Scheduler, //
+    },
+    ArmedJob,
     Operations,
     PendingJob, //
 };
 use crate::{
-    bindings, container_of, device,
+    bindings,
     dma_fence::Fence,
     error::to_result,
     prelude::*,
-    str::CString,
     sync::{
         aref::{
             ARef,
             AlwaysRefCounted, //
         },
-        Arc,
+        atomic::{
+            ordering,
+            Atomic, //
+        },
+        wait::WaitQueue,
         Mutex,
-        Refcount,
+        MutexGuard,
         SpinLock, //
     },
-    types::Opaque,
-    workqueue::{
-        ModuleQueueUse,
-        OwnedQueue, //
-    },
+    time::Jiffies,
+    types::Opaque, //
 };
 use core::{
-    marker::PhantomData,
+    mem::offset_of,
     ptr::NonNull, //
 };
 
 // lockdep knows a class by the address of its name. A literal in a generic function may have one
 // for each instance; a static has one.
 static RELEASE_NAME: &CStr = c"drm::sched::JobQueue::release";
-static PAUSES_NAME: &CStr = c"drm::sched::JobQueue::pauses";
+static SUBMISSION_NAME: &CStr = c"drm::sched::JobQueue::submission";
 static LAST_NAME: &CStr = c"drm::sched::JobQueue::last";
+static IDLE_NAME: &CStr = c"drm::sched::JobQueue::idle";
 
-/// What a [`JobQueue`] is made of.
-pub struct Config<'a> {
-    /// The name of the timeline in traces.
-    pub name: CString,
-    /// The device, for messages.
-    pub dev: &'a device::Device,
-    /// How many credits jobs may have in flight: what the ring has room for.
-    pub credit_limit: u32,
-    /// Where jobs are run and freed; may be shared among queues.
-    pub submit: Arc<OwnedQueue>,
-    /// Where timeouts are handled; may be shared among queues.
-    pub timeout: Arc<OwnedQueue>,
-    /// Where the queue is taken down.
-    pub teardown: ModuleQueueUse,
-}
-
-/// A scheduler with one entity, for one ring.
+/// A queue of jobs, which are run in the order of their submission (C: an entity).
+///
+/// In the firmware flavour it has a ring of its own ([`JobQueue::new`]), in the hardware flavour it
+/// shares one ([`Ring::new_queue`](super::hw::Ring::new_queue)).
 ///
 /// # Invariants
 ///
-/// * `sched` is an initialised scheduler, and `entity` an entity of it, until the last reference
-///   is gone.
-/// * Every job of the entity and of the scheduler holds a reference.
-#[pin_data]
+/// * `entity` is an initialised entity of `sched` until the object is dropped.
+/// * Every job of the entity holds a reference from its making to its end.
+#[pin_data(PinnedDrop)]
 pub struct JobQueue<T: Operations> {
     #[pin]
-    sched: Opaque<bindings::drm_gpu_scheduler>,
-    #[pin]
     entity: Opaque<bindings::drm_sched_entity>,
+    /// Held from arming to pushing a job.
     #[pin]
-    release: Opaque<bindings::rcu_work>,
-    #[pin]
-    pauses: Mutex<u32>,
+    submission: Mutex<()>,
     /// What the last job that was run has ended with, or will.
     #[pin]
     last: SpinLock<Option<ARef<Fence>>>,
-    refcount: Refcount,
-    // What the scheduler points to.
-    _name: CString,
-    _dev: ARef<device::Device>,
-    _submit: Arc<OwnedQueue>,
-    _timeout: Arc<OwnedQueue>,
-    _ops: PhantomData<T>,
+    /// The negative error number that jobs end with instead of being run, or zero.
+    banned: Atomic<i32>,
+    /// Jobs that were armed and not freed.
+    live: Atomic<usize>,
+    #[pin]
+    idle: WaitQueue,
+    sched: ARef<Scheduler<T>>,
     /// After everything else: the module may go when this is gone.
-    teardown: ModuleQueueUse,
+    #[pin]
+    life: Life,
 }
 
 // SAFETY: The C structures are internally synchronised, and jobs may be sent.
@@ -92,158 +86,83 @@ unsafe impl<T: Operations> Send for JobQueue<T> {}
 // SAFETY: As above.
 unsafe impl<T: Operations> Sync for JobQueue<T> {}
 
-// SAFETY: `refcount` counts references; the object is freed after it reached zero only.
+// SAFETY: The last field is a pinned `Life`, made for this type; the box is leaked in `on`.
+unsafe impl<T: Operations> Late for JobQueue<T> {
+    const LIFE: usize = offset_of!(Self, life);
+}
+
+// SAFETY: The life counts references; the object is freed after there is none.
 unsafe impl<T: Operations> AlwaysRefCounted for JobQueue<T> {
     fn inc_ref(&self) {
-        self.refcount.inc();
+        self.life.get();
     }
 
     unsafe fn dec_ref(obj: NonNull<Self>) {
         // SAFETY: The caller gives up a reference, so the object is alive.
-        let this = unsafe { obj.as_ref() };
-        if this.refcount.dec_and_test() {
-            // SAFETY: The work is initialised, and this is the only time that it is queued. The
-            // module's queue is kept by `teardown`.
-            unsafe {
-                bindings::queue_rcu_work(this.teardown.as_raw(), this.release.get());
-            }
-        }
+        unsafe { obj.as_ref().life.put() };
     }
 }
 
 impl<T: Operations> JobQueue<T> {
-    const OPS: bindings::drm_sched_backend_ops = bindings::drm_sched_backend_ops {
-        prepare_job: None,
-        run_job: Some(Job::<T>::run_callback),
-        timedout_job: Some(Job::<T>::timed_out_callback),
-        free_job: Some(Job::<T>::free_callback),
-        cancel_job: Some(Job::<T>::cancel_callback),
-    };
-
-    /// Makes a queue.
+    /// Makes a queue that has a ring for itself.
     ///
     /// # Errors
     ///
-    /// `ENOMEM`.
+    /// `ENOMEM`; `EINVAL` if `config` names one work queue for jobs and for timeouts.
     pub fn new(config: Config<'_>) -> Result<ARef<Self>> {
-        let args = bindings::drm_sched_init_args {
-            ops: const { &Self::OPS },
-            submit_wq: config.submit.as_raw(),
-            timeout_wq: config.timeout.as_raw(),
-            num_rqs: 1,
-            credit_limit: config.credit_limit,
-            hang_limit: 0,
-            // The driver's own timers decide: they know when the ring is on the hardware.
-            timeout: c_long::MAX,
-            score: core::ptr::null_mut(),
-            name: config.name.as_char_ptr(),
-            dev: device_as_raw(config.dev),
-        };
-        let queue = KBox::pin_init(
+        Self::on(
+            Scheduler::new(config, 1)?,
+            bindings::drm_sched_priority_DRM_SCHED_PRIORITY_KERNEL,
+        )
+    }
+
+    /// Makes a queue on `sched`.
+    pub(super) fn on(
+        sched: ARef<Scheduler<T>>,
+        priority: bindings::drm_sched_priority,
+    ) -> Result<ARef<Self>> {
+        let mut raw = sched.as_raw();
+        let teardown = sched.teardown().clone();
+        let this = KBox::pin_init(
             try_pin_init!(Self {
-                // The C code takes a scheduler with run queues for an initialised one.
-                sched <- Opaque::try_ffi_init(|slot: *mut bindings::drm_gpu_scheduler| {
-                    // SAFETY: The slot is writable.
-                    unsafe { slot.write_bytes(0, 1) };
-                    // SAFETY: The slot is zeroed and stays where it is, since the queue is
-                    // pinned; what `args` points to is kept in this structure.
-                    to_result(unsafe { bindings::drm_sched_init(slot, &args) })
-                }),
-                entity: Opaque::zeroed(),
-                release <- Opaque::ffi_init(|slot: *mut bindings::rcu_work| {
-                    // SAFETY: The slot is writable, and its work stays where it is.
-                    unsafe {
-                        bindings::init_work_with_key(
-                            &raw mut (*slot).work,
-                            Some(Self::release_callback),
-                            false,
-                            RELEASE_NAME.as_char_ptr(),
-                            crate::static_lock_class!().as_ptr(),
+                entity <- Opaque::try_ffi_init(|slot| {
+                    // SAFETY: The scheduler is initialised; the entity's memory is ours, and stays
+                    // where it is. The list of schedulers is read during the call only, since it
+                    // has one element.
+                    to_result(unsafe {
+                        bindings::drm_sched_entity_init(
+                            slot,
+                            priority,
+                            &mut raw,
+                            1,
+                            core::ptr::null_mut(),
                         )
-                    }
+                    })
                 }),
-                pauses <- Mutex::new(0, PAUSES_NAME, crate::static_lock_class!()),
+                submission <- Mutex::new((), SUBMISSION_NAME, crate::static_lock_class!()),
                 last <- SpinLock::new(None, LAST_NAME, crate::static_lock_class!()),
-                refcount: Refcount::new(1),
-                _name: config.name,
-                _dev: config.dev.into(),
-                _submit: config.submit,
-                _timeout: config.timeout,
-                _ops: PhantomData,
-                teardown: config.teardown,
+                banned: Atomic::new(0),
+                live: Atomic::new(0),
+                idle <- WaitQueue::new(IDLE_NAME, crate::static_lock_class!()),
+                sched,
+                life <- Life::new::<Self>(teardown, RELEASE_NAME, crate::static_lock_class!()),
             }? Error),
             GFP_KERNEL,
         )?;
-
-        let mut sched = queue.sched.get();
-        // SAFETY: The scheduler is initialised; the entity's memory is ours, and stays where it
-        // is. The list of schedulers is read during the call only, since it has one element.
-        let result = to_result(unsafe {
-            bindings::drm_sched_entity_init(
-                queue.entity.get(),
-                bindings::drm_sched_priority_DRM_SCHED_PRIORITY_KERNEL,
-                &mut sched,
-                1,
-                core::ptr::null_mut(),
-            )
-        });
-        if let Err(error) = result {
-            // SAFETY: The scheduler is initialised, and nothing uses it.
-            unsafe { bindings::drm_sched_fini(sched) };
-            return Err(error);
-        }
-
         // SAFETY: The box stays where it is until the last reference is gone.
-        let queue = KBox::into_raw(unsafe { Pin::into_inner_unchecked(queue) });
+        let this = KBox::into_raw(unsafe { Pin::into_inner_unchecked(this) });
         // SAFETY: Not null, and the first reference is ours.
-        Ok(unsafe { ARef::from_raw(NonNull::new_unchecked(queue)) })
+        Ok(unsafe { ARef::from_raw(NonNull::new_unchecked(this)) })
     }
 
-    /// The newest job that was run ends with `fence`.
-    pub(super) fn set_last(&self, fence: &Fence) {
-        let old = self.last.lock().replace(fence.into());
-        drop(old);
-    }
-
-    /// What the newest job that was run ends with, if it has not ended.
-    pub(super) fn unsignalled_last(&self) -> Option<ARef<Fence>> {
-        let last = self.last.lock().clone()?;
-        // Looks at it under the fence's lock: so what waits for the fence was told, too.
-        last.status().is_none().then_some(last)
-    }
-
+    /// The C entity, for jobs to be initialised with.
     pub(super) fn raw_entity(&self) -> *mut bindings::drm_sched_entity {
         self.entity.get()
     }
 
-    /// Takes the queue down, after a grace period since the last reference went.
-    ///
-    /// # Safety
-    ///
-    /// `work` is in the `release` of a queue without references.
-    unsafe extern "C" fn release_callback(work: *mut bindings::work_struct) {
-        // SAFETY: By the requirements of this function.
-        let this = unsafe {
-            let rcu_work = container_of!(work, bindings::rcu_work, work);
-            container_of!(Opaque::cast_from(rcu_work), Self, release).cast_mut()
-        };
-        // SAFETY: No reference is left, hence by the type invariant no job. So the entity is
-        // empty, and nothing waits; and the scheduler's own work ends at once. This is not one
-        // of its queues.
-        //
-        // No work is left after `drm_sched_fini()`, which stops the scheduler once more: stopping
-        // sets a flag, takes back the work that runs jobs, then that which frees them. The second
-        // may have read the flag before, and queue the first after that was taken back. But when
-        // the first stop has returned, it has ended, and nothing queues it any more, for want of
-        // jobs and because of the flag. What then may be queued or run is the work that runs
-        // jobs, which finds the flag and queues nothing; the second stop waits for it.
-        unsafe {
-            bindings::drm_sched_wqueue_stop((*this).sched.get());
-            bindings::drm_sched_entity_fini((*this).entity.get());
-            bindings::drm_sched_fini((*this).sched.get());
-        }
-        // SAFETY: The box was leaked in `new`, and nobody refers to it any more.
-        drop(unsafe { KBox::from_raw(this) });
+    /// The scheduler.
+    pub(super) fn scheduler(&self) -> &Scheduler<T> {
+        &self.sched
     }
 
     /// Makes a job for this queue.
@@ -253,7 +172,8 @@ impl<T: Operations> JobQueue<T> {
     ///
     /// # Errors
     ///
-    /// `ENOMEM`; `EINVAL` if it takes nothing of the ring, or more than there is.
+    /// `ENOMEM`; `EINVAL` if it takes nothing of the ring, or more than there is; `ENODEV` if the
+    /// module is being unloaded.
     pub fn new_job(
         self: &ARef<Self>,
         credits: u32,
@@ -261,57 +181,179 @@ impl<T: Operations> JobQueue<T> {
         resources: T::Resources,
         data: T::Job,
     ) -> Result<PendingJob<T>> {
-        // SAFETY: Initialised, and never written to after that.
-        let limit = unsafe { (*self.sched.get()).credit_limit };
-        if credits == 0 || credits > limit {
+        if credits == 0 || credits > self.sched.credit_limit() {
             return Err(EINVAL);
         }
         PendingJob::new(self.clone(), credits, client, resources, data)
     }
 
-    /// Has [`Operations::timed_out`] called for the oldest job, soon, if there is one.
-    pub fn report_fault(&self) {
-        // SAFETY: The scheduler is initialised (type invariant).
-        unsafe { bindings::drm_sched_fault(self.sched.get()) };
-    }
-
-    /// Keeps jobs from being run and freed as long as the result lives, but for those that are on
-    /// their way.
+    /// Keeps others from submitting to this queue: the fences of its jobs count in the order of
+    /// arming, and they run in the order of pushing, and so both go through this.
     ///
-    /// Waits for a call of [`Operations`] that is under way; so it must not be called from the
-    /// queue's submit queue. But whoever found the queue not paused, in pushing a job or in
-    /// signalling a fence, may still have one run or freed soon after: a driver that stops a ring
-    /// keeps its own [`Operations::run_job`] off it, by the ring's lock. Pauses nest.
+    /// May sleep. Only one queue's at a time may be held by a thread.
+    ///
+    /// # Examples
+    ///
+    /// Two jobs with nothing in between:
+    ///
+    /// ```ignore
+    /// let mut submission = queue.submission();
+    /// submission.arm(first)?.push();
+    /// submission.arm(second)?.push();
+    /// ```
+    pub fn submission(&self) -> Submission<'_, T> {
+        Submission {
+            queue: self,
+            _guard: self.submission.lock(),
+        }
+    }
+
+    /// Has [`Operations::timed_out`] called for the oldest job on the ring, soon, if there is one.
+    pub fn report_fault(&self) {
+        self.sched.report_fault();
+    }
+
+    /// Keeps jobs from being run and freed as long as the result lives: those of this queue, and of
+    /// all that share its ring.
+    ///
+    /// Waits for a call of [`Operations`] that is under way, but for [`Operations::timed_out`],
+    /// from which it may be called; so it must not be called from the queue's submit queue. When it
+    /// returns no other call begins, not even for who found the queue running before: an RCU grace
+    /// period (an expedited one) has passed. Pauses nest. For several queues use
+    /// [`pause_all`](super::pause_all).
     pub fn pause(&self) -> Paused<'_, T> {
-        let mut pauses = self.pauses.lock();
-        if *pauses == 0 {
-            // SAFETY: The scheduler is initialised (type invariant).
-            unsafe { bindings::drm_sched_wqueue_stop(self.sched.get()) };
+        Paused::one(&self.sched)
+    }
+
+    /// From now on jobs are not run, but end with `error`, after all before them have ended.
+    ///
+    /// This goes for those that are queued as well, once what they depend on has happened; not for
+    /// those that are on the ring. The first error stays. May be called anywhere.
+    pub fn ban(&self, error: Error) {
+        let _ = self.banned.cmpxchg(0, error.to_errno(), ordering::Relaxed);
+    }
+
+    /// Why jobs are not run any more, if they are not.
+    pub fn banned(&self) -> Option<Error> {
+        match self.banned.load(ordering::Relaxed) {
+            0 => None,
+            error => Some(Error::from_errno(error)),
         }
-        *pauses += 1;
-        Paused { queue: self }
+    }
+
+    /// Ends all jobs with `error`: [bans](Self::ban) the queue, and has
+    /// [`Operations::cancel_job`] called for each of its jobs on the ring.
+    ///
+    /// Only when the hardware writes to nothing any more that belongs to the jobs. What is left
+    /// ends, and is freed, in the ordinary way: this is how a queue is taken down without waiting.
+    /// May sleep; to be called neither from the submit queue nor from [`Operations::timed_out`]:
+    /// that has a job of its own to end.
+    pub fn cancel_all(&self, error: Error) {
+        self.ban(error);
+        let paused = self.pause();
+        paused.for_each_pending(|job| {
+            if core::ptr::eq(&**job.queue(), self) {
+                job.cancel(error);
+            }
+        });
+    }
+
+    /// Waits until every job of the queue has been freed, or `timeout` has passed; returns whether
+    /// there is none left.
+    ///
+    /// The other way to take a queue down. It is for the caller to know that nobody submits more,
+    /// and that the jobs end: they may wait for others' fences. May sleep; must not be called from
+    /// the queue's work queues.
+    #[must_use]
+    pub fn wait_idle(&self, timeout: Jiffies) -> bool {
+        self.sched.might_wait();
+        self.idle
+            .wait_timeout(timeout, || self.live.load(ordering::Acquire) == 0)
+    }
+
+    /// How many jobs have been armed and not freed.
+    pub fn live_jobs(&self) -> usize {
+        self.live.load(ordering::Acquire)
+    }
+
+    /// A job is about to be armed.
+    pub(super) fn job_begins(&self) {
+        self.live.fetch_add(1, ordering::Relaxed);
+    }
+
+    /// A job has been freed.
+    pub(super) fn job_is_gone(&self) {
+        if self.live.fetch_sub(1, ordering::Full) == 1 {
+            self.idle.wake_all();
+        }
+    }
+
+    /// Remembers the fence of the job that has been run last.
+    pub(super) fn set_last(&self, fence: &Fence) {
+        let old = self.last.lock().replace(fence.into());
+        drop(old);
+    }
+
+    /// The fence of the job that has been run last, unless it has signalled.
+    pub(super) fn unsignalled_last(&self) -> Option<ARef<Fence>> {
+        let last = self.last.lock().clone();
+        last.filter(|fence| !fence.is_signalled())
+    }
+
+    /// Takes entity and scheduler down as if there were no jobs, for a test that leaves some.
+    ///
+    /// # Safety
+    ///
+    /// No other queue is on the scheduler, and nothing is done with this one afterwards but
+    /// dropping it.
+    #[cfg(CONFIG_KUNIT = "y")]
+    pub(super) unsafe fn take_down(&self) {
+        // SAFETY: By the type invariant; and the requirements of this function.
+        unsafe {
+            bindings::drm_sched_entity_fini(self.entity.get());
+            self.sched.take_down();
+        }
     }
 }
 
-/// A queue that begins neither to run nor to free jobs: see [`JobQueue::pause`].
-#[must_use = "the queue goes on when this is dropped"]
-pub struct Paused<'a, T: Operations> {
+#[pinned_drop]
+impl<T: Operations> PinnedDrop for JobQueue<T> {
+    fn drop(self: Pin<&mut Self>) {
+        if self.sched.is_down() {
+            return;
+        }
+        // SAFETY: By the type invariant the entity is initialised. No reference is left, hence no
+        // job: so the entity is empty, and nothing waits for others' fences. This is not one of the
+        // scheduler's work queues, whose work may be done with the entity for a moment longer.
+        unsafe { bindings::drm_sched_entity_fini(self.entity.get()) };
+    }
+}
+
+/// The right to submit to a queue: see [`JobQueue::submission`].
+#[must_use = "the queue is locked until this is dropped"]
+pub struct Submission<'a, T: Operations> {
     queue: &'a JobQueue<T>,
+    _guard: MutexGuard<'a, ()>,
 }
 
-impl<T: Operations> Drop for Paused<'_, T> {
-    fn drop(&mut self) {
-        let mut pauses = self.queue.pauses.lock();
-        *pauses -= 1;
-        if *pauses == 0 {
-            // SAFETY: The scheduler is initialised (type invariant of the queue).
-            unsafe { bindings::drm_sched_wqueue_start(self.queue.sched.get()) };
+impl<T: Operations> Submission<'_, T> {
+    /// Makes the fences of `job`: the point of no return.
+    ///
+    /// # Errors
+    ///
+    /// `EINVAL` if the job is for another queue; it is dropped then.
+    pub fn arm(&mut self, job: PendingJob<T>) -> Result<ArmedJob<'_, T>> {
+        if !core::ptr::eq(&**job.queue(), self.queue) {
+            return Err(EINVAL);
         }
+        Ok(self.arm_own(job))
     }
-}
 
-/// The C device behind `dev`, whose own accessor is private to its crate.
-fn device_as_raw(dev: &device::Device) -> *mut bindings::device {
-    // `Device` is a transparent wrapper of an `Opaque<struct device>`.
-    core::ptr::from_ref(dev).cast_mut().cast()
+    /// Arms a job that is for this queue.
+    pub(super) fn arm_own(&mut self, job: PendingJob<T>) -> ArmedJob<'_, T> {
+        self.queue.job_begins();
+        // SAFETY: `self` is borrowed for as long as the armed job exists, so that nobody else arms
+        // or pushes one on this queue.
+        unsafe { job.arm() }
+    }
 }
