@@ -11,6 +11,7 @@
 //! have 32 bits. What the host must not do is reported through [`Bus::misuse`].
 
 mod boot;
+mod endpoints;
 mod exception;
 mod exec;
 mod garbage;
@@ -38,6 +39,7 @@ use crate::faults::Kind;
 use crate::profile::Profile;
 
 pub use boot::BootError;
+use endpoints::Claim;
 use garbage::Garbage;
 use global::Global;
 use group::Group;
@@ -85,6 +87,8 @@ pub struct Csf {
     power: Power,
     /// Which stream runs next, counted over all slots.
     turn: usize,
+    /// Next place in the row of groups that wait for endpoints.
+    ticket: u64,
     /// Doorbells that were rung while the firmware was silent, one bit for each page.
     unheard: u64,
     garbage: Garbage,
@@ -127,6 +131,7 @@ impl Csf {
             idle: IdleWatch::after_busy(),
             power: Power::default(),
             turn: 0,
+            ticket: 0,
             unheard: 0,
             garbage: Garbage::default(),
         }
@@ -231,6 +236,8 @@ impl Csf {
             }
             // The host may have changed a sync object.
             group.wake();
+            // A group that was in the way may be gone.
+            group.wake_for_endpoints();
         }
         if asked.halt {
             if let Some(slot) = self.groups.iter().position(Group::is_resident) {
@@ -294,7 +301,17 @@ impl Csf {
             }
             waited = 0;
             let quantum = budget.min(QUANTUM);
-            let (steps, wake) = self.groups[slot].run(bus, &self.settings, n, quantum)?;
+            let claim = |other: &Group| other.claim(&self.settings);
+            let others: Vec<Claim> = self.groups[..slot]
+                .iter()
+                .chain(&self.groups[slot + 1..])
+                .map(claim)
+                .collect();
+            let group = &mut self.groups[slot];
+            let (steps, wake) = group.run(bus, &self.settings, &others, n, quantum)?;
+            if group.queue_up(&mut self.ticket) {
+                self.groups.iter_mut().for_each(Group::wake_for_endpoints);
+            }
             budget -= steps;
             if wake {
                 self.groups.iter_mut().for_each(Group::wake);
@@ -324,11 +341,17 @@ impl Csf {
         self.garbage
             .update(bus, &mut self.global, &mut self.groups)?;
         let mut wake = false;
+        let mut freed = false;
         for group in &mut self.groups {
-            wake |= group.poll(bus, &self.settings)?;
+            let (changed, released) = group.poll(bus, &self.settings)?;
+            wake |= changed;
+            freed |= released;
         }
         if wake {
             self.groups.iter_mut().for_each(Group::wake);
+        }
+        if freed {
+            self.groups.iter_mut().for_each(Group::wake_for_endpoints);
         }
         let idle = self.groups.iter().all(Group::is_idle);
         let hold = self.settings.idle_time;

@@ -6,6 +6,7 @@ mod operation;
 
 use std::time::{Duration, Instant};
 
+use super::endpoints::Endpoint;
 use super::exception::{
     ADDR_RANGE_FAULT, CS_BUS_FAULT, CS_CALL_STACK_OVERFLOW, CS_CONFIG_FAULT, CS_INHERIT_FAULT,
     CS_INSTR_INVALID, OOM,
@@ -20,24 +21,6 @@ use crate::faults::{at_stream, Key, Kind};
 /// Exception of SET_EXCEPTION_HANDLER: the tiler heap is exhausted.
 const TILER_OOM: u8 = 2;
 
-/// Endpoints that a group may use, by kind.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Endpoints {
-    pub(super) compute: bool,
-    pub(super) fragment: bool,
-    pub(super) tiler: bool,
-}
-
-impl Endpoints {
-    fn allow(self, job: Job) -> bool {
-        match job {
-            Job::Compute | Job::ComputeIndirect => self.compute,
-            Job::Fragment => self.fragment,
-            Job::Tiling | Job::Idvs | Job::Fullscreen => self.tiler,
-        }
-    }
-}
-
 /// What the streams of a group did that concerns others.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Effects {
@@ -49,8 +32,8 @@ pub(super) struct Effects {
     pub(super) wake_group: bool,
     /// Streams of this group that wait for progress are to look again.
     pub(super) progress: bool,
-    /// An endpoint job was started.
-    pub(super) started: bool,
+    /// Endpoints on which jobs were started, by kind.
+    pub(super) taken: [u64; 3],
 }
 
 /// What a stream can reach while it executes.
@@ -64,7 +47,8 @@ pub(super) struct Env<'a> {
     pub(super) stream: usize,
     /// Progress counters of the group's streams.
     pub(super) progress: &'a mut [u64],
-    pub(super) endpoints: Endpoints,
+    /// Endpoints that a job could run on now, by kind; none if it has to wait.
+    pub(super) grants: [u64; 3],
     /// How often the group was resumed.
     pub(super) disjoint: u64,
     pub(super) run_time: Duration,
@@ -516,8 +500,10 @@ impl Stream {
         if self.error {
             return Flow::Next;
         }
-        if !env.endpoints.allow(job) {
-            return Flow::Stay(Blocked::Resource);
+        let endpoint = Endpoint::of(job);
+        let grant = env.grants[endpoint as usize];
+        if grant == 0 {
+            return Flow::Stay(Blocked::Resource(endpoint));
         }
         let (kind, powered) = match job {
             Job::Compute | Job::ComputeIndirect | Job::Fragment => {
@@ -535,11 +521,12 @@ impl Stream {
             return Flow::Stay(Blocked::Deferred);
         }
         self.scoreboard.jobs.push(EndpointJob {
+            endpoint,
             slot: self.endpoint_slot,
             progress,
             until: later(env.bus.now(), env.run_time),
         });
-        env.effects.started = true;
+        env.effects.taken[endpoint as usize] = grant;
         Flow::Next
     }
 

@@ -7,6 +7,7 @@ mod running;
 use std::time::Instant;
 
 use super::blame;
+use super::endpoints::priority;
 use super::hold::Hold;
 use super::layout::{self, csg};
 use super::mailbox::Mailbox;
@@ -28,6 +29,10 @@ struct Resident {
     /// Cores that compute and fragment jobs may use, tilers, and the counts asked for.
     allow: [u64; 3],
     endpoint_req: u32,
+    /// Endpoints on which jobs run, by kind.
+    held: [u64; 3],
+    /// Since when a stream waits for endpoints, by kind, in the order of waiting.
+    waiting: [Option<u64>; 3],
     /// Progress counters of the streams.
     progress: Vec<u64>,
     /// How often the group was resumed.
@@ -304,6 +309,8 @@ impl Group {
             as_nr,
             allow: [0; 3],
             endpoint_req: 0,
+            held: [0; 3],
+            waiting: [None; 3],
             progress: vec![0; self.ports.len()],
             disjoint: 0,
             idle: IdleWatch::default(),
@@ -407,7 +414,15 @@ impl Group {
             return Ok(());
         };
         let as_nr = resident.as_nr;
-        let endpoints = resident.endpoint_req;
+        let request = resident.endpoint_req;
+        let held = resident.held.map(u64::count_ones);
+        let current = held[0] | (held[1] << 8) | (held[2] << 16) | (priority(request) << 28);
+        let waits = |port: &Port| {
+            let stream = port.stream.as_ref();
+            stream.is_some_and(|stream| matches!(stream.blocked, Some(Blocked::Resource(_))))
+        };
+        let waiting = (0..self.ports.len()).filter(|&n| waits(&self.ports[n]));
+        let waiting = waiting.fold(0, |mask, n| mask | (1 << n));
         for port in &self.ports {
             if let Some(stream) = &port.stream {
                 let mut heap = [0; 12];
@@ -420,10 +435,10 @@ impl Group {
             }
         }
         let idle = self.is_idle();
-        self.output32(bus, csg::STATUS_ENDPOINT_CURRENT, endpoints)?;
-        self.output32(bus, csg::STATUS_ENDPOINT_REQ, endpoints)?;
+        self.output32(bus, csg::STATUS_ENDPOINT_CURRENT, current)?;
+        self.output32(bus, csg::STATUS_ENDPOINT_REQ, request)?;
         self.output32(bus, csg::STATUS_STATE, idle.into())?;
-        self.output32(bus, csg::RESOURCE_DEP, 0)
+        self.output32(bus, csg::RESOURCE_DEP, waiting)
     }
 
     /// Whether no stream of the group has anything to do.
@@ -520,6 +535,11 @@ impl Group {
     /// Lets streams that wait for sync objects look again.
     pub(super) fn wake(&mut self) {
         self.recheck(|blocked| matches!(blocked, Blocked::Sync { .. }));
+    }
+
+    /// Lets streams that wait for endpoints look again.
+    pub(super) fn wake_for_endpoints(&mut self) {
+        self.recheck(|blocked| matches!(blocked, Blocked::Resource(_)));
     }
 
     fn recheck(&mut self, which: impl Fn(&Blocked) -> bool) {

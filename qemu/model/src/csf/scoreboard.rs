@@ -9,6 +9,7 @@
 use std::collections::VecDeque;
 use std::time::Instant;
 
+use super::endpoints::Endpoint;
 use super::instr::{Defer, HeapOperation, Scope, State};
 
 /// Most instructions that a stream can have deferred at a time.
@@ -48,6 +49,8 @@ pub(super) struct Deferred {
 /// A job that runs on an endpoint.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct EndpointJob {
+    /// Where it runs.
+    pub(super) endpoint: Endpoint,
     /// Scoreboard slot that it keeps busy.
     pub(super) slot: u8,
     /// Whether its end counts as progress of the stream.
@@ -120,6 +123,11 @@ impl Scoreboard {
         (before - self.jobs.len(), progress)
     }
 
+    /// Whether a job runs on an endpoint of this kind.
+    pub(super) fn runs_on(&self, endpoint: Endpoint) -> bool {
+        self.jobs.iter().any(|job| job.endpoint == endpoint)
+    }
+
     /// When the next job ends.
     pub(super) fn next_end(&self) -> Option<Instant> {
         self.jobs.iter().map(|job| job.until).min()
@@ -144,6 +152,7 @@ mod tests {
         let mut board = Scoreboard::default();
         let now = Instant::now();
         board.jobs.push(EndpointJob {
+            endpoint: Endpoint::Compute,
             slot: 2,
             progress: false,
             until: now + Duration::from_secs(1),
@@ -165,6 +174,7 @@ mod tests {
     fn later_instruction_overtakes_one_that_waits_for_other_slots() {
         let mut board = Scoreboard::default();
         board.jobs.push(EndpointJob {
+            endpoint: Endpoint::Compute,
             slot: 1,
             progress: true,
             until: Instant::now(),

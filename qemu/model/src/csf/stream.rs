@@ -4,6 +4,7 @@
 
 use std::time::Instant;
 
+use super::endpoints::Endpoint;
 use super::instr::Condition;
 use super::layout::{cs, ring};
 use super::mem::{self, MCU};
@@ -63,7 +64,7 @@ pub(super) enum Blocked {
     /// Too many deferred instructions or endpoint jobs.
     Deferred,
     /// No endpoint of the kind that a RUN instruction needs.
-    Resource,
+    Resource(Endpoint),
 }
 
 impl Blocked {
@@ -74,7 +75,7 @@ impl Blocked {
             Self::Progress => 2,
             Self::Sync { .. } => 3,
             Self::Deferred => 4,
-            Self::Resource => 5,
+            Self::Resource(_) => 5,
         }
     }
 }
@@ -201,7 +202,7 @@ impl Stream {
             // The outcome is not known before it was tried again.
             Some(_) if self.recheck => false,
             Some(Blocked::Sync { .. }) => levels & cs::IDLE_SYNC_WAIT != 0,
-            Some(Blocked::Resource) => levels & cs::IDLE_RESOURCE_REQ != 0,
+            Some(Blocked::Resource(_)) => levels & cs::IDLE_RESOURCE_REQ != 0,
             Some(_) => false,
             None => self.is_empty() && levels & cs::IDLE_EMPTY != 0,
         }
@@ -308,7 +309,7 @@ impl Stream {
                 }
                 (sync_address, sync_value) = (address, value);
             }
-            Some(Blocked::Deferred | Blocked::Resource) | None => (),
+            Some(Blocked::Deferred | Blocked::Resource(_)) | None => (),
         }
         let reason = self.blocked.map_or(0, |blocked| blocked.reason());
         mem::write64(bus, MCU, output + cs::STATUS_CMD_PTR, self.address())?;

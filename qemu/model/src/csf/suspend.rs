@@ -8,6 +8,7 @@
 
 use std::time::{Duration, Instant};
 
+use super::endpoints::Endpoint;
 use super::instr::{Condition, Defer, HeapOperation, Scope, State};
 use super::scoreboard::{Deferred, EndpointJob, Operation, Scoreboard, MAX_DEFERRED, MAX_JOBS};
 use super::stream::{Blocked, Exception, Frame, Handler, Oom, Ring, Stream};
@@ -171,6 +172,7 @@ impl Writer {
             w.operation(&deferred.operation);
         });
         self.list(&scoreboard.jobs, |w, job| {
+            w.u8(job.endpoint as u8);
             w.u8(job.slot);
             w.u8(job.progress.into());
             let left = job.until.saturating_duration_since(now);
@@ -215,7 +217,10 @@ impl Writer {
                 self.u8(wide.into());
             }
             Blocked::Deferred => self.u8(4),
-            Blocked::Resource => self.u8(5),
+            Blocked::Resource(endpoint) => {
+                self.u8(5);
+                self.u8(endpoint as u8);
+            }
         }
     }
 
@@ -322,6 +327,7 @@ impl Reader<'_> {
                 })?,
                 jobs: self.list(|r| {
                     Some(EndpointJob {
+                        endpoint: r.endpoint()?,
                         slot: r.u8()?,
                         progress: r.bool()?,
                         until: now + Duration::from_nanos(r.u64()?),
@@ -351,6 +357,10 @@ impl Reader<'_> {
         })
     }
 
+    fn endpoint(&mut self) -> Option<Endpoint> {
+        Endpoint::ALL.get(usize::from(self.u8()?)).copied()
+    }
+
     fn exception(&mut self) -> Option<Option<Exception>> {
         self.option(|r| {
             Some(Exception {
@@ -375,7 +385,7 @@ impl Reader<'_> {
                 wide: self.bool()?,
             },
             4 => Blocked::Deferred,
-            5 => Blocked::Resource,
+            5 => Blocked::Resource(self.endpoint()?),
             _ => return None,
         })
     }
@@ -460,7 +470,7 @@ mod tests {
                 wide: true,
             }),
             Some(Blocked::Deferred),
-            Some(Blocked::Resource),
+            Some(Blocked::Resource(Endpoint::Tiler)),
         ];
         let stream = |n: usize| {
             let ring = Ring {
@@ -483,6 +493,7 @@ mod tests {
                 .collect();
             stream.scoreboard.jobs = (0..MAX_JOBS)
                 .map(|i| EndpointJob {
+                    endpoint: Endpoint::ALL[i % 3],
                     slot: i as u8 % 8,
                     progress: i % 2 == 0,
                     until: now + Duration::from_micros(i as u64),

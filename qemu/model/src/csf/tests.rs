@@ -6,6 +6,7 @@ mod asm;
 mod bench;
 mod boot;
 mod decode;
+mod endpoints;
 mod events;
 mod faults;
 mod flow;

@@ -6,7 +6,8 @@ use std::time::{Duration, Instant};
 
 use super::Group;
 use crate::bus::{Bus, Fault};
-use crate::csf::exec::{Effects, Endpoints, Env};
+use crate::csf::endpoints::{priority, Claim, Endpoint};
+use crate::csf::exec::{Effects, Env};
 use crate::csf::layout::csg;
 use crate::csf::settings::Settings;
 use crate::csf::stream::{Blocked, Stream};
@@ -33,11 +34,14 @@ impl Group {
         &mut self,
         bus: &mut dyn Bus,
         settings: &Settings,
+        others: &[Claim],
         n: usize,
         budget: u32,
     ) -> Result<(u32, bool), Fault> {
         let mut steps = 0;
-        let Some(effects) = self.with_stream(bus, settings, n, |stream, env| {
+        let own = self.claim(settings);
+        let grants = Endpoint::ALL.map(|kind| own.grant(kind, others));
+        let Some(effects) = self.with_stream(bus, settings, grants, n, |stream, env| {
             while steps < budget && stream.is_runnable() {
                 stream.step(env);
                 steps += 1;
@@ -45,13 +49,83 @@ impl Group {
         }) else {
             return Ok((0, false));
         };
+        if let Some(resident) = &mut self.resident {
+            for (held, taken) in resident.held.iter_mut().zip(effects.taken) {
+                *held |= taken;
+            }
+        }
         self.settle(bus, n, effects)?;
         Ok((steps, effects.wake_all))
     }
 
+    /// What the group has, may have and waits for.
+    pub(in crate::csf) fn claim(&self, settings: &Settings) -> Claim {
+        let Some(resident) = &self.resident else {
+            return Claim::default();
+        };
+        let count = Endpoint::ALL.map(|kind| kind.count(resident.endpoint_req));
+        let usable = Endpoint::ALL.map(|kind| {
+            let allow = resident.allow[kind as usize];
+            match kind {
+                _ if count[kind as usize] == 0 => 0,
+                Endpoint::Tiler => allow,
+                Endpoint::Compute | Endpoint::Fragment => allow & settings.core_mask,
+            }
+        });
+        Claim {
+            priority: priority(resident.endpoint_req),
+            usable,
+            count,
+            held: resident.held,
+            waiting: resident.waiting,
+        }
+    }
+
+    /// Notes for which endpoints streams wait; `ticket` is the next place in the row of
+    /// all that wait. Says whether the group got what it waited for, so that others who
+    /// wait are to look at what is left.
+    pub(in crate::csf) fn queue_up(&mut self, ticket: &mut u64) -> bool {
+        let Some(resident) = &mut self.resident else {
+            return false;
+        };
+        let mut served = false;
+        for kind in Endpoint::ALL {
+            let waits = self.ports.iter().any(|port| {
+                let stream = port.stream.as_ref().filter(|stream| !stream.dead);
+                stream.is_some_and(|stream| stream.blocked == Some(Blocked::Resource(kind)))
+            });
+            let place = &mut resident.waiting[kind as usize];
+            if !waits {
+                served |= place.take().is_some();
+            } else if place.is_none() {
+                *place = Some(*ticket);
+                *ticket += 1;
+            }
+        }
+        served
+    }
+
+    /// Gives endpoints back on which no job runs any more; says whether there were any.
+    fn release(&mut self) -> bool {
+        let Some(resident) = &mut self.resident else {
+            return false;
+        };
+        let mut any = false;
+        for kind in Endpoint::ALL {
+            let held = &mut resident.held[kind as usize];
+            let mut streams = self.ports.iter().filter_map(|port| port.stream.as_ref());
+            if *held != 0 && !streams.any(|stream| stream.scoreboard.runs_on(kind)) {
+                *held = 0;
+                any = true;
+            }
+        }
+        any
+    }
+
     /// Ends endpoint jobs whose time has come, and raises events that are due.
     ///
-    /// Returns whether the streams of all groups are to look at their sync objects again.
+    /// Returns whether the streams of all groups are to look at their sync objects again,
+    /// and whether they are to ask for endpoints again.
     ///
     /// # Errors
     ///
@@ -60,7 +134,7 @@ impl Group {
         &mut self,
         bus: &mut dyn Bus,
         settings: &Settings,
-    ) -> Result<bool, Fault> {
+    ) -> Result<(bool, bool), Fault> {
         let now = bus.now();
         if self.hold.deadline().is_some_and(|due| due <= now) {
             self.serve(bus, settings)?;
@@ -68,7 +142,7 @@ impl Group {
         let mut wake_all = false;
         for n in 0..self.ports.len() {
             let mut ended = false;
-            if let Some(effects) = self.with_stream(bus, settings, n, |stream, env| {
+            if let Some(effects) = self.with_stream(bus, settings, [0; 3], n, |stream, env| {
                 ended = stream.finish_jobs(env, now);
             }) {
                 wake_all |= effects.wake_all;
@@ -78,6 +152,7 @@ impl Group {
                 self.settle(bus, n, effects)?;
             }
         }
+        let freed = self.release();
         self.check_progress(bus, settings, now)?;
         let idle = self.is_idle();
         if let Some(resident) = &mut self.resident {
@@ -87,7 +162,7 @@ impl Group {
                 self.raise(bus, csg::IDLE)?;
             }
         }
-        Ok(wake_all)
+        Ok((wake_all, freed))
     }
 
     /// Notes that endpoint jobs made progress.
@@ -125,29 +200,18 @@ impl Group {
         Ok(())
     }
 
-    /// Calls `f` with a stream and what it can reach; `None` if there is no such stream.
+    /// Calls `f` with a stream and what it can reach, among it the endpoints in `grants`;
+    /// `None` if there is no such stream.
     fn with_stream(
         &mut self,
         bus: &mut dyn Bus,
         settings: &Settings,
+        grants: [u64; 3],
         n: usize,
         f: impl FnOnce(&mut Stream, &mut Env<'_>),
     ) -> Option<Effects> {
         let resident = self.resident.as_mut()?;
         let stream = self.ports[n].stream.as_mut()?;
-        let allowed = |n: usize, shift: u32, bits: u32| {
-            let count = (resident.endpoint_req >> shift) & ((1 << bits) - 1);
-            let mask = match n {
-                2 => resident.allow[n],
-                _ => resident.allow[n] & settings.core_mask,
-            };
-            count != 0 && mask != 0
-        };
-        let endpoints = Endpoints {
-            compute: allowed(0, 0, 8),
-            fragment: allowed(1, 8, 8),
-            tiler: allowed(2, 16, 4),
-        };
         let mut env = Env {
             bus,
             decoder: settings.decoder,
@@ -155,7 +219,7 @@ impl Group {
             slot: self.slot,
             stream: n,
             progress: &mut resident.progress,
-            endpoints,
+            grants,
             disjoint: resident.disjoint,
             run_time: settings.run_time,
             max_calls: settings.max_calls,

@@ -99,8 +99,14 @@ fn endpoints_are_checked_and_reported() {
     let csg = bench.csg(0);
     bench.status();
     let endpoints = 4 | (4 << 8) | (1 << 16) | (15 << 28);
-    assert_eq!(bench.get32(0, csg.output + 16), endpoints);
+    assert_eq!(bench.get32(0, csg.output + 16), 15 << 28, "nothing runs");
     assert_eq!(bench.get32(0, csg.output + 20), endpoints);
+    bench.submit(0, 0, &[RUN_FRAGMENT, RUN_IDVS]);
+    bench.run();
+    bench.status();
+    let current = bench.get32(0, csg.output + 16);
+    assert_eq!(current, endpoints & !0xff);
+    bench.pass(RUN_TIME);
 
     for (field, value, part) in [
         (32, 0x7u64, "compute endpoints 0x7 that are not present"),
