@@ -121,6 +121,9 @@ pub trait Bus {
     /// `GPU_CYCLE_COUNT`, in units of `1 / Profile::core_hz` seconds.
     fn cycles(&self) -> u64;
 
+    /// Lets `GPU_CYCLE_COUNT` run, or stops it: the firmware looks after it.
+    fn count_cycles(&mut self, on: bool);
+
     /// The clock that durations and timers are counted on; tests may drive it.
     fn now(&self) -> Instant;
 

@@ -31,6 +31,8 @@ pub struct GpuControl {
     /// Power of the blocks.
     pub power: Power,
     epoch: Instant,
+    /// Cycles up to the time from which they are counted, and that time if they are.
+    cycles: (u64, Option<Instant>),
     reset_due: Option<Instant>,
     flush_due: Option<Instant>,
     /// A test ordered that the reset, or the flush, does not complete.
@@ -49,6 +51,7 @@ impl GpuControl {
         Self {
             power: Power::new(profile),
             epoch: now,
+            cycles: (0, None),
             reset_due: None,
             flush_due: None,
             reset_hangs: false,
@@ -66,9 +69,17 @@ impl GpuControl {
         ticks(now - self.epoch, profile.timestamp_hz)
     }
 
-    /// The cycle counter.
+    /// The cycle counter, which a reset clears and stops.
     pub fn cycles(&self, profile: &Profile, now: Instant) -> u64 {
-        ticks(now - self.epoch, profile.core_hz)
+        let (before, since) = self.cycles;
+        before + since.map_or(0, |since| ticks(now - since, profile.core_hz))
+    }
+
+    /// Lets the cycle counter run, or stops it.
+    pub fn count_cycles(&mut self, on: bool, profile: &Profile, now: Instant) {
+        if on != self.cycles.1.is_some() {
+            self.cycles = (self.cycles(profile, now), on.then_some(now));
+        }
     }
 
     /// Whether a reset is going on.
@@ -260,6 +271,7 @@ impl GpuControl {
                 self.power.reset();
                 self.flush_due = None;
                 (self.reset_hangs, self.flush_hangs) = (false, false);
+                self.cycles = (0, None);
                 self.fault_cleared();
                 (self.l2_config, self.coherency, self.asn_hash) = (0, 0, [0; 3]);
                 self.reset_due = Some(now + RESET_TIME);
@@ -351,10 +363,28 @@ mod tests {
 
     #[test]
     fn counters_run_at_their_rates() {
-        let (control, profile, now) = control();
+        let (mut control, profile, now) = control();
         let later = now + Duration::from_millis(10);
         assert_eq!(control.timestamp(&profile, later), 625_000);
+        assert_eq!(control.cycles(&profile, later), 0, "nobody asked for it");
+        control.count_cycles(true, &profile, now);
+        control.count_cycles(true, &profile, now + Duration::from_millis(1));
         assert_eq!(control.cycles(&profile, later), 10_000_000);
+        control.count_cycles(false, &profile, later);
+        let much_later = later + Duration::from_secs(1);
+        assert_eq!(control.cycles(&profile, much_later), 10_000_000);
+        control.count_cycles(true, &profile, much_later);
+        let end = much_later + Duration::from_millis(1);
+        assert_eq!(control.cycles(&profile, end), 11_000_000);
+        control
+            .write(reg::GPU_COMMAND, 0x101, &profile, end)
+            .unwrap();
+        assert_eq!(control.cycles(&profile, end), 0);
+        assert_ne!(
+            control.timestamp(&profile, end),
+            0,
+            "the system's, not the GPU's"
+        );
     }
 
     #[test]

@@ -297,6 +297,12 @@ impl Hardware {
                     "L2 powered off while the microcontroller is not disabled"
                 ));
             }
+            SHADER_PWROFF..=TILER_PWROFF_HI if value != 0 && self.mcu_running() => {
+                self.misuse(format_args!(
+                    "{} while the firmware looks after the cores' power",
+                    name()
+                ));
+            }
             _ => match self.gpu.write(offset, value, &self.profile, now) {
                 Ok(Action::None) => {
                     let powering = offset == gpu::L2_PWRON && self.gpu.power.active();
@@ -464,6 +470,9 @@ impl Hardware {
     }
 }
 
+/// The registers that power shader cores and tilers off.
+const SHADER_PWROFF: u32 = gpu::SHADER_PWROFF;
+const TILER_PWROFF_HI: u32 = gpu::TILER_PWROFF + 4;
 /// Last register of the last possible address space.
 const AS_LAST: u32 = mmu::AS_BASE + 32 * mmu::AS_STRIDE - 1;
 
@@ -525,6 +534,10 @@ impl Bus for Hardware {
 
     fn cycles(&self) -> u64 {
         self.gpu.cycles(&self.profile, Instant::now())
+    }
+
+    fn count_cycles(&mut self, on: bool) {
+        self.gpu.count_cycles(on, &self.profile, Instant::now());
     }
 
     fn now(&self) -> Instant {

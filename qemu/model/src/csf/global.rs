@@ -130,6 +130,7 @@ impl Global {
             let value = mem::read32(bus, MCU, layout::GLB_INPUT + glb::IDLE_TIMER)?;
             settings.idle_time = timer::field(value, bus.profile()).unwrap_or_default();
         }
+        bus.count_cycles(req & glb::COUNTER_EN != 0);
         settings.idle_enabled = req & glb::IDLE_EN != 0;
         let unknown = changed & !(glb::TOGGLES | glb::LEVELS | glb::HALT);
         if unknown != 0 {

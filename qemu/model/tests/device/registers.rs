@@ -51,8 +51,24 @@ fn a_soft_reset_wipes_all_but_the_interrupt_masks() {
     assert_eq!(host.read(csf::MCU_STATUS), csf::status::DISABLED);
     assert_eq!(host.read(gpu::L2_READY), 0);
     assert_eq!(host.read(gpu::SHADER_READY), 0);
-    let transtab = mmu::AS_BASE + mmu::reg::TRANSTAB_LO;
-    assert_eq!(host.read(transtab), 0);
+    for register in [
+        mmu::AS_BASE + mmu::reg::TRANSTAB_LO,
+        mmu::AS_BASE + mmu::reg::TRANSCFG_LO,
+        mmu::AS_BASE + mmu::reg::MEMATTR_LO,
+        csf::JOB_INT_BASE + int::RAWSTAT,
+        mmu::INT_BASE + int::RAWSTAT,
+        csf::MCU_CONTROL,
+        gpu::TILER_READY,
+        gpu::L2_PWRTRANS,
+        gpu::GPU_FAULTSTATUS,
+        gpu::COHERENCY_PROTOCOL,
+        gpu::CYCLE_COUNT_LO,
+    ] {
+        assert_eq!(host.read(register), 0, "{register:#x}");
+    }
+    let masks = [csf::JOB_INT_BASE, gpu::INT_BASE].map(|base| host.read(base + int::MASK));
+    assert_eq!(masks, [u32::MAX, gpu::irq::RESET_COMPLETED]);
+    assert_ne!(host.read(gpu::TIMESTAMP_LO), 0, "the system's counter");
     assert_eq!(host.misuses(), 0);
     // And it boots again.
     host.boot();
@@ -96,10 +112,13 @@ fn the_l2_stays_on_while_the_microcontroller_runs() {
     host.boot();
     host.write(gpu::L2_PWROFF, 1);
     assert_eq!(host.misuses(), 1);
+    host.write(gpu::SHADER_PWROFF, 1);
+    host.write(gpu::TILER_PWROFF, 1);
+    assert_eq!(host.misuses(), 3);
     host.write(csf::MCU_CONTROL, csf::control::DISABLE);
     host.write(gpu::L2_PWROFF, 1);
     host.until(gpu::L2_READY, 0);
-    assert_eq!(host.misuses(), 1);
+    assert_eq!(host.misuses(), 3);
 }
 
 #[test]

@@ -31,6 +31,8 @@ pub(super) struct Memory {
     profile: Profile,
     now: Instant,
     pub(super) cycles: u64,
+    /// The cycle counter is to run.
+    pub(super) counting: bool,
     pub(super) timestamp: u64,
     /// Bits of `JOB_INT_RAWSTAT` since the test last took them.
     pub(super) job_irq: u32,
@@ -49,6 +51,7 @@ impl Memory {
             profile,
             now: Instant::now(),
             cycles: 0,
+            counting: false,
             timestamp: 0,
             job_irq: 0,
             mmu_faults: Vec::new(),
@@ -149,6 +152,10 @@ impl Bus for Memory {
 
     fn cycles(&self) -> u64 {
         self.cycles
+    }
+
+    fn count_cycles(&mut self, on: bool) {
+        self.counting = on;
     }
 
     fn now(&self) -> Instant {

@@ -58,6 +58,17 @@ fn levels_are_copied() {
 }
 
 #[test]
+fn the_cycle_counter_runs_while_the_host_asks_for_it() {
+    let mut bench = Bench::new();
+    let glb = bench.glb();
+    assert!(bench.bus.counting);
+    bench.set_bits(glb, 0, COUNTER_EN);
+    assert!(bench.bus.counting, "no doorbell was rung");
+    bench.ring_glb(0);
+    assert!(!bench.bus.counting);
+}
+
+#[test]
 fn unknown_requests_are_misuse() {
     let mut bench = Bench::with_group(1);
     let (glb, csg, cs) = (bench.glb(), bench.csg(0), bench.cs(0, 0));
