@@ -23,6 +23,8 @@ help:
 	@echo 'make kunit               the KUnit suites, on the debug kernel'
 	@echo 'make test                every test; the last line says how many passed and failed'
 	@echo 'make test FILTER=WORD    the boot tests whose name contains WORD'
+	@echo 'make bench               Magni beside the C driver: table, charts and build/bench/results.json'
+	@echo 'make bench QUICK=1       a few rounds; fails on counts that cannot be noise'
 	@echo 'make lint                rustfmt and clippy, warnings denied'
 	@echo 'make setup               make what building and testing needs, in the cache folder'
 	@echo 'make setup UPDATE=1      the same, for the newest stock kernel of today'
@@ -64,6 +66,11 @@ kunit: module-debug programs
 .PHONY: test
 test:
 	@scripts/test '$(FILTER)'
+
+# FILTER, ROUNDS: only some scenarios, and how often.
+.PHONY: bench
+bench: module programs
+	@scripts/harness bench $(if $(QUICK),--quick) $(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(FILTER),--filter '$(FILTER)')
 
 .PHONY: lint lint-programs
 lint: lint-module lint-programs

@@ -14,7 +14,7 @@
 //! | --- | --- | --- |
 //! | `slots` | who is on the hardware | waiting for the firmware, with a limit |
 //! | `table` | the same, for events; and the events themselves | a ring's lock |
-//! | `waiting` | who wants to be on the hardware | nothing else |
+//! | `inbox` | who wants to be looked at | nothing else |
 //! | a queue's `ending` | the order of its fences | a ring's lock, signalling fences |
 //! | a ring's | its jobs and its clock | nothing else |
 //!
@@ -25,12 +25,15 @@ mod events;
 mod fifo;
 pub(crate) mod group;
 pub(crate) mod job;
+mod pick;
 pub(crate) mod pool;
 pub(crate) mod queue;
 mod recovery;
 mod residency;
 mod slots;
 mod stream;
+mod switch;
+mod sync_wait;
 mod tick;
 mod timeout;
 mod timer;
@@ -41,6 +44,10 @@ use self::{
     group::{
         Group,
         Priority, //
+    },
+    pick::{
+        Limits,
+        CLASSES, //
     },
     slots::{
         Slots,
@@ -53,18 +60,19 @@ use crate::{
     CLEANUP, //
 };
 use kernel::{
-    impl_has_work,
+    impl_has_delayed_work, impl_has_work,
     list::{
         List,
         ListArc, //
     },
-    new_deferred, new_mutex, new_spinlock, new_work,
+    new_deferred, new_delayed_work, new_mutex, new_spinlock, new_work,
     prelude::*,
     sync::{
         atomic::{
             Acquire,
             Atomic,
             AtomicFlag,
+            Full,
             Relaxed, //
         },
         Arc,
@@ -73,6 +81,7 @@ use kernel::{
     },
     workqueue::{
         Deferred,
+        DelayedWork,
         OwnedQueue,
         SignallingQueue,
         Work, //
@@ -125,9 +134,15 @@ pub(crate) struct Scheduler {
     // The work queues may be destroyed by none of their own workers, and the last reference to
     // this may go in one of them.
     queues: Deferred<Queues>,
-    /// The work of [`tick`].
+    /// Looks at everybody because something has happened.
     #[pin]
     work: Work<Scheduler>,
+    /// Looks at everybody because time has passed.
+    #[pin]
+    tick: DelayedWork<Scheduler, TICK>,
+    /// Looks at sync objects because time has passed.
+    #[pin]
+    recheck: DelayedWork<Scheduler, BLOCKED>,
     abi: Abi,
     cs_count: u32,
     next_id: Atomic<u32>,
@@ -137,18 +152,34 @@ pub(crate) struct Scheduler {
     lost: AtomicFlag,
     /// How often a sync object was updated; wraps.
     sync_updates: Atomic<u32>,
-    /// Groups wait for a slot, or for a sync object: events are of interest.
-    someone_waits: AtomicFlag,
+    /// Groups wait for a slot: it is of interest who does nothing.
+    slot_wanted: AtomicFlag,
+    /// Groups off the hardware wait for sync objects: their updates are of interest.
+    sync_wanted: AtomicFlag,
+    /// There will be a tick.
+    ticking: AtomicFlag,
+    /// How many groups of each priority have jobs.
+    at_work: [Atomic<i32>; CLASSES],
     #[pin]
     slots: Mutex<Slots>,
     #[pin]
     table: SpinLock<Table>,
     #[pin]
-    waiting: SpinLock<List<Group>>,
+    inbox: SpinLock<List<Group>>,
 }
 
 impl_has_work! {
     impl HasWork<Self> for Scheduler { self.work }
+}
+
+/// The number of the work item that ticks.
+const TICK: u64 = 1;
+/// The number of the work item that looks at sync objects.
+const BLOCKED: u64 = 2;
+
+impl_has_delayed_work! {
+    impl HasDelayedWork<Self, TICK> for Scheduler { self.tick }
+    impl HasDelayedWork<Self, BLOCKED> for Scheduler { self.recheck }
 }
 
 impl Scheduler {
@@ -172,6 +203,8 @@ impl Scheduler {
                 info.scoreboard_slot_count
             );
         })?;
+        // The first one is the microcontroller's.
+        let spaces = (dev.info.0.as_present & !1).count_ones() as usize;
         let queues = new_deferred!(Queues::new()?, &CLEANUP, "magni::Queues")?;
 
         Arc::pin_init(
@@ -179,19 +212,24 @@ impl Scheduler {
                 dev: dev.clone(),
                 queues,
                 work <- new_work!("magni::Scheduler::work"),
+                tick <- new_delayed_work!("magni::Scheduler::tick"),
+                recheck <- new_delayed_work!("magni::Scheduler::recheck"),
                 abi,
                 cs_count: info.cs_slot_count,
                 next_id: Atomic::new(0),
                 gone: AtomicFlag::new(false),
                 lost: AtomicFlag::new(false),
                 sync_updates: Atomic::new(0),
-                someone_waits: AtomicFlag::new(false),
+                slot_wanted: AtomicFlag::new(false),
+                sync_wanted: AtomicFlag::new(false),
+                ticking: AtomicFlag::new(false),
+                at_work: [const { Atomic::new(0) }; CLASSES],
                 slots <- new_mutex!(
-                    Slots::new(info.csg_slot_count as usize),
+                    Slots::new(info.csg_slot_count as usize, spaces),
                     "magni::Scheduler::slots"
                 ),
                 table <- new_spinlock!(Table::new(), "magni::Scheduler::table"),
-                waiting <- new_spinlock!(List::new(), "magni::Scheduler::waiting"),
+                inbox <- new_spinlock!(List::new(), "magni::Scheduler::inbox"),
             }),
             GFP_KERNEL,
         )
@@ -235,14 +273,39 @@ impl Scheduler {
     fn request(&self, group: &Arc<Group>) {
         // One that is waiting already is looked at all the same.
         if let Ok(item) = ListArc::try_from_arc(group.clone()) {
-            self.waiting.lock().push_back(item);
+            self.inbox.lock().push_back(item);
         }
         group.scheduler().kick();
+    }
+
+    /// A group of `priority` has jobs now. Does not sleep.
+    fn begin_work(self: &Arc<Self>, priority: Priority) {
+        let others = self.count(priority).fetch_add(1, Full);
+        // The two may have to take turns.
+        if others > 0 && !self.ticking.load(Acquire) {
+            self.kick();
+        }
+    }
+
+    /// A group of `priority` has no jobs any more.
+    fn end_work(&self, priority: Priority) {
+        self.count(priority).fetch_sub(1, Full);
+    }
+
+    /// How many groups of `priority` have jobs.
+    fn count(&self, priority: Priority) -> &Atomic<i32> {
+        let [low, medium, high, realtime] = &self.at_work;
+        match priority {
+            Priority::Low => low,
+            Priority::Medium => medium,
+            Priority::High => high,
+            Priority::Realtime => realtime,
+        }
     }
 
     /// Has the scheduler look at everything. Does not sleep.
     fn kick(self: &Arc<Self>) {
         // One that is queued already has yet to look.
-        let _ = self.queues.sched.enqueue(self.clone());
+        let _ = self.queues.sched.enqueue::<_, 0>(self.clone());
     }
 }

@@ -136,7 +136,6 @@ pub(crate) fn tick_pick(dev: &Device, group: u32, priority: u32, slot: Option<us
 }
 
 /// The periodic tick starts or stops.
-#[expect(dead_code, reason = "there is no periodic tick so far")]
 #[inline(always)]
 pub(crate) fn tick_timer(dev: &Device, on: bool) {
     magni_tick_timer(dev, on);

@@ -50,7 +50,7 @@ pub(crate) fn run(settings: &Settings, plan: &Plan, ui: &Ui) -> Result<Outcome> 
     let blob = logs.join("guest.dtb");
     ui.doing("preparing the guest's files");
     guest::write_initramfs(settings, plan, &initramfs)?;
-    device_tree::write(plan.device_tree, &blob)?;
+    device_tree::write(plan.device_tree, &plan.machine, &blob)?;
 
     let (sender, events) = mpsc::channel();
     let mut recorder = Recorder::new(plan, &logs)?;
@@ -180,7 +180,8 @@ fn start_qemu(
     let listener = UnixListener::bind(&port).context("creating the guest port's socket")?;
     let mut command = Command::new(machine::QEMU);
     command
-        .args(machine::arguments())
+        .args(machine::arguments(&plan.machine))
+        .args(&plan.machine.extra)
         .arg("-kernel")
         .arg(&kernel)
         .arg("-initrd")

@@ -69,14 +69,14 @@ fn gpu_source(variant: Variant) -> String {
     )
 }
 
-/// Writes the device tree blob for `variant` to `path`.
+/// Writes the device tree blob for `variant` of the machine with `options` to `path`.
 ///
 /// # Errors
 ///
 /// When QEMU does not describe its machine, or `dtc` refuses the result.
-pub(crate) fn write(variant: Variant, path: &Path) -> Result<()> {
+pub(crate) fn write(variant: Variant, options: &machine::Options, path: &Path) -> Result<()> {
     let base = path.with_extension("base.dtb");
-    let mut dump = machine::arguments();
+    let mut dump = machine::arguments(options);
     dump.extend([
         "-machine".into(),
         format!("dumpdtb={}", base.display()),

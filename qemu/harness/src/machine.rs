@@ -18,12 +18,35 @@ pub(crate) const QEMU: &str = "qemu-system-aarch64";
 /// Guest memory. The model sees all of it, so that device DMA works.
 const MEMORY: &str = "2G";
 
+/// What boots may want otherwise.
+#[derive(Clone, Debug)]
+pub(crate) struct Options {
+    /// Processors.
+    pub(crate) cpus: u32,
+    /// The emulator executes one instruction per nanosecond of the guest's time, one processor
+    /// after the other.
+    pub(crate) counts_instructions: bool,
+    /// Further arguments for a boot.
+    pub(crate) extra: Vec<String>,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            cpus: 2,
+            counts_instructions: false,
+            extra: Vec::new(),
+        }
+    }
+}
+
 /// What describes the machine itself, without kernel, device tree and serial ports.
 ///
 /// The same for a boot and for `dumpdtb`, so that both have the same devices.
-pub(crate) fn arguments() -> Vec<String> {
+pub(crate) fn arguments(options: &Options) -> Vec<String> {
     let memory = format!("memory-backend-memfd,id=mem,size={MEMORY},share=on");
-    [
+    let cpus = options.cpus.to_string();
+    let mut arguments: Vec<String> = [
         "-object",
         &memory,
         "-machine",
@@ -31,18 +54,26 @@ pub(crate) fn arguments() -> Vec<String> {
         "-cpu",
         "cortex-a76",
         "-smp",
-        "2",
+        &cpus,
         "-m",
         MEMORY,
         "-accel",
-        "tcg,thread=multi",
+        if options.counts_instructions {
+            "tcg,thread=single"
+        } else {
+            "tcg,thread=multi"
+        },
         "-nodefaults",
         "-display",
         "none",
         "-no-reboot",
     ]
     .map(str::to_owned)
-    .into()
+    .into();
+    if options.counts_instructions {
+        arguments.extend(["-icount", "shift=0,sleep=on"].map(str::to_owned));
+    }
+    arguments
 }
 
 /// The GPU as a PCI function whose registers are served on the socket `path`.

@@ -8,6 +8,7 @@
 //! step's begin and end on its second serial port and in the kernel's log, so
 //! that output, kernel messages and model reports can be laid to a step.
 
+mod bench;
 mod boot;
 mod device_tree;
 mod guest;
@@ -70,6 +71,8 @@ enum Command {
         #[arg(long, env = "KERNEL", default_value = "stock")]
         kernel: Kernel,
     },
+    /// Measure Magni beside the C driver.
+    Bench(bench::Args),
     /// Run the test suite.
     Test {
         /// Only tests whose name contains one of these words.
@@ -129,6 +132,7 @@ fn run(arguments: Arguments) -> Result<bool> {
             }
             Ok(true)
         }
+        Command::Bench(args) => bench::run(&settings, &args),
         Command::Test { filters, list } => {
             let groups = suite::all(&settings)?;
             if list {

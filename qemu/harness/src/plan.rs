@@ -57,6 +57,8 @@ pub(crate) struct Plan {
     pub(crate) driver: Driver,
     /// The device tree.
     pub(crate) device_tree: Variant,
+    /// The machine.
+    pub(crate) machine: machine::Options,
     /// Further arguments for the model.
     pub(crate) model_args: Vec<String>,
     /// Files beside the fixed ones: path in the guest, content.
@@ -77,6 +79,7 @@ impl Plan {
             command_line: vec!["kunit.enable=0".to_owned()],
             driver,
             device_tree: Variant::default(),
+            machine: machine::Options::default(),
             model_args: Vec::new(),
             files: Vec::new(),
             steps: Vec::new(),

@@ -6,7 +6,8 @@ use crate::{
     bindings,
     drm::gpuvm::{
         DriverGpuVm,
-        GpuVa, //
+        GpuVa,
+        UniqueRefGpuVm, //
     },
     types::Opaque, //
 };
@@ -31,5 +32,26 @@ impl<T: DriverGpuVm> GpuVaExt<T> for GpuVa<T> {
         // SAFETY: `GpuVa` is `repr(C)` and has the fields of `Layout`, in that order; the data is
         // initialised for as long as a reference to the mapping exists. It is never changed.
         unsafe { &(*layout).data }
+    }
+}
+
+/// Looking for mappings.
+pub trait UniqueRefGpuVmExt<T: DriverGpuVm> {
+    /// The first mapping that has something in common with `len` bytes from `address` on.
+    fn find(&self, address: u64, len: u64) -> Option<&GpuVa<T>>;
+}
+
+impl<T: DriverGpuVm> UniqueRefGpuVmExt<T> for UniqueRefGpuVm<T> {
+    fn find(&self, address: u64, len: u64) -> Option<&GpuVa<T>> {
+        // SAFETY: The GPUVM is initialised. Its mappings are changed by whoever has this one
+        // reference exclusively, which nobody does as long as `self` is borrowed.
+        let va = unsafe { bindings::drm_gpuva_find_first(self.as_raw(), address, len) };
+        // The range that is reserved for the kernel has a node which is none of the driver's.
+        //
+        // SAFETY: Only the address of the field is computed.
+        let reserved = unsafe { &raw mut (*self.as_raw()).kernel_alloc_node };
+        // SAFETY: As above the mapping stays while `self` is borrowed, and it is part of a
+        // `GpuVa`, since nothing else is put into the tree.
+        (!va.is_null() && va != reserved).then(|| unsafe { GpuVa::from_raw(va) })
     }
 }

@@ -27,12 +27,17 @@ use kernel::{
     },
     drm::{
         gem::BaseObject,
+        gem_peek::{
+            peek,
+            Width, //
+        },
         gpuvm::{
             GpuVaAlloc,
             GpuVm,
             OpMapRequest,
             UniqueRefGpuVm, //
         },
+        gpuvm_ext::UniqueRefGpuVmExt, //
     },
     iommu::devres_pgtable::PageTable,
     new_mutex,
@@ -361,6 +366,21 @@ impl Vm {
         let range = self.gpuvm.va_range();
         // A failure has been noted.
         let _ = self.unmap_whole(range.start, range.end - range.start);
+    }
+
+    /// Reads a word at `va`, as the GPU has left it. Neither sleeps nor allocates.
+    ///
+    /// # Errors
+    ///
+    /// `EFAULT` if nothing is mapped there; `EBUSY` if the mappings, or the buffer, are being used
+    /// in a way that has to be waited for; `EINVAL` if `va` is not naturally aligned.
+    pub(crate) fn peek(&self, va: u64, width: Width) -> Result<u64> {
+        let tree = self.tree.try_lock().ok_or(EBUSY)?;
+        let mapping = tree.find(va, width.bytes() as u64).ok_or(EFAULT)?;
+        let inside = va.checked_sub(mapping.addr()).ok_or(EFAULT)?;
+
+        // GPUVM has checked that the mapping is inside of the buffer.
+        peek(mapping.obj(), mapping.gem_offset() + inside, width)
     }
 
     /// Gives the VM an address space, which may evict an idle one's. Sleeps, for a bounded time;

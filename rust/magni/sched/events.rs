@@ -27,7 +27,8 @@ use kernel::{
     sync::{
         atomic::{
             Acquire,
-            Full, //
+            Full,
+            Release, //
         },
         barrier::dma_mb,
         Arc, //
@@ -111,8 +112,9 @@ impl Scheduler {
             kick |= self.sync_update(&group);
         }
         if events & csg::IDLE != 0 {
+            group.stalled_hint.store(true, Release);
             // Somebody may want its slot.
-            kick |= self.someone_waits.load(Acquire);
+            kick |= self.slot_wanted.load(Acquire);
         }
         kick
     }
@@ -120,7 +122,7 @@ impl Scheduler {
     /// Sync objects were given their last value by the kernel: groups may have waited for them.
     pub(super) fn syncs_killed(self: &Arc<Self>) {
         self.sync_updates.fetch_add(1, Full);
-        if self.someone_waits.load(Acquire) {
+        if self.sync_wanted.load(Acquire) {
             self.kick();
         }
     }
@@ -141,7 +143,8 @@ impl Scheduler {
             }
         }
         self.sync_updates.fetch_add(1, Full);
-        kick | self.someone_waits.load(Acquire)
+        group.rest();
+        kick | self.sync_wanted.load(Acquire)
     }
 
     /// Serves what stream `index` of slot `slot` reports; under the lock of the table.

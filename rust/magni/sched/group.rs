@@ -15,6 +15,8 @@ use super::{
         SYNC_BYTES, //
     },
     residency::Residency,
+    slots::Slots,
+    sync_wait::SyncWait,
     Scheduler, //
 };
 use crate::{
@@ -60,10 +62,12 @@ use kernel::{
             Acquire,
             Atomic,
             AtomicFlag,
+            Full,
             Relaxed,
             Release, //
         },
-        Arc, //
+        Arc,
+        LockedBy, //
     },
     workqueue::{
         cancel_delayed_work_sync,
@@ -165,6 +169,41 @@ impl Deref for Group {
     }
 }
 
+/// What the scheduler knows about a group, under its lock.
+pub(super) struct State {
+    /// The firmware has the group's state in the suspend buffer.
+    pub(super) suspended: bool,
+    /// What each queue waits for, if that is a sync object, while the group is off the hardware.
+    pub(super) waits: KVec<Option<SyncWait>>,
+    /// How many updates of sync objects there had been when that was so.
+    pub(super) updates: u32,
+    /// What was last traced of it while it was off the hardware.
+    pub(super) told: Option<GroupState>,
+}
+
+impl State {
+    /// A group of `queues` queues that was never on the hardware.
+    fn new(queues: usize) -> Result<Self> {
+        let mut waits = KVec::with_capacity(queues, GFP_KERNEL)?;
+        for _ in 0..queues {
+            waits.push(None, GFP_KERNEL)?;
+        }
+        Ok(Self {
+            suspended: false,
+            waits,
+            updates: 0,
+            told: None,
+        })
+    }
+
+    /// The group is on the hardware from now on.
+    pub(super) fn enter_hardware(&mut self) {
+        self.suspended = false;
+        self.told = None;
+        self.waits.iter_mut().for_each(|wait| *wait = None);
+    }
+}
+
 /// What makes up a group.
 pub(crate) struct Inner {
     /// For people to read.
@@ -181,11 +220,11 @@ pub(crate) struct Inner {
     /// A bit for each queue that hit an error which ends the group.
     fatal_queues: Atomic<u32>,
 
-    /// The firmware has its state in the suspend buffer. Changed under the scheduler's lock.
-    pub(super) suspended: AtomicFlag,
-    /// Off the hardware, waiting for sync objects as they were at that count of updates.
-    pub(super) parked: Atomic<u32>,
-    pub(super) is_parked: AtomicFlag,
+    pub(super) state: LockedBy<State, Slots>,
+    /// The firmware said that the group does nothing, some time after it was last asked.
+    pub(super) stalled_hint: AtomicFlag,
+    /// It has jobs, and is counted so in the scheduler.
+    at_work: AtomicFlag,
 
     /// Who made it, for messages.
     pid: i32,
@@ -208,6 +247,11 @@ impl Inner {
     /// The address space of the group's streams.
     pub(crate) fn vm(&self) -> &Arc<Vm> {
         &self.vm
+    }
+
+    /// Stands for the VM: the same for groups of the same one, as long as they exist.
+    pub(super) fn vm_key(&self) -> usize {
+        Arc::as_ptr(&self.vm) as usize
     }
 
     /// What user space said about the group.
@@ -242,6 +286,15 @@ impl Inner {
     /// The group has come into `state`.
     pub(super) fn trace_state(&self, state: GroupState, slot: Option<usize>) {
         trace::group_state(&self.device().dev, self.id, state, slot);
+    }
+
+    /// The group, off the hardware, waits as `state` says; not told again while that stays so.
+    pub(super) fn trace_wait(&self, slots: &mut Slots, state: GroupState) {
+        let told = &mut self.state.access_mut(slots).told;
+        if *told != Some(state) {
+            *told = Some(state);
+            self.trace_state(state, None);
+        }
     }
 
     /// The group's number, for people to read.
@@ -320,6 +373,7 @@ impl Inner {
                 ECANCELED
             });
         }
+        self.rest();
         // Groups that waited for this one's sync objects wait no longer.
         self.sched.syncs_killed();
     }
@@ -328,6 +382,26 @@ impl Inner {
     pub(super) fn leave_hardware(&self) {
         for queue in &self.queues {
             queue.leave_hardware();
+        }
+    }
+
+    /// The group may have got its first job.
+    fn work(&self) {
+        if !self.at_work.load(Relaxed) && !self.at_work.xchg(true, Full) {
+            self.sched.begin_work(self.settings.priority);
+            // It may have ended in between.
+            self.rest();
+        }
+    }
+
+    /// The group may have no jobs any more.
+    pub(super) fn rest(&self) {
+        if !self.has_jobs() && self.at_work.xchg(false, Full) {
+            self.sched.end_work(self.settings.priority);
+            // One may have come in between.
+            if self.has_jobs() {
+                self.work();
+            }
         }
     }
 
@@ -419,9 +493,9 @@ impl Group {
             innocent: AtomicFlag::new(false),
             destroyed: AtomicFlag::new(false),
             fatal_queues: Atomic::new(0),
-            suspended: AtomicFlag::new(false),
-            parked: Atomic::new(0),
-            is_parked: AtomicFlag::new(false),
+            state: LockedBy::new(&sched.slots, State::new(queues.len())?),
+            stalled_hint: AtomicFlag::new(false),
+            at_work: AtomicFlag::new(false),
             pid: kernel::current!().group_leader().pid(),
             vm: vm.clone(),
             sched: sched.clone(),
@@ -457,11 +531,9 @@ impl Group {
         let (fence, slot) = queue.submit(&self.residency, self.sched.abi(), call, resources)?;
         match slot {
             Some(slot) => self.device().fw.ring_group_doorbell(slot as usize),
-            None => {
-                self.is_parked.store(false, Release);
-                self.sched.request(self);
-            }
+            None => self.sched.request(self),
         }
+        self.work();
         Ok(fence)
     }
 

@@ -9,6 +9,7 @@
 
 use super::{
     group::Fate,
+    pick::Occasion,
     slots::bits,
     Scheduler, //
 };
@@ -42,6 +43,8 @@ impl Scheduler {
         if firmware_works {
             self.suspend(&mut slots, to_save);
         }
+        // Who is guilty may be waiting to be told.
+        self.clear_slots(&slots);
         slots.which(|group| {
             group.ban(Fate::Innocent);
             false
@@ -97,5 +100,31 @@ impl Scheduler {
     /// The hardware is awake again, without any group.
     pub(crate) fn resumed(self: &Arc<Self>) {
         self.kick();
+    }
+
+    /// Ends everything that is on the hardware: the device is about to go. The firmware still
+    /// works.
+    pub(crate) fn pre_unplug(&self) {
+        let mut slots = self.slots.lock();
+        self.gone.store(true, Release);
+        slots.frozen = true;
+        let all = slots.which(|group| {
+            group.ban(Fate::Destroyed);
+            true
+        });
+        self.terminate(&mut slots, all);
+    }
+
+    /// Ends everything that is left: the GPU does not work any more.
+    ///
+    /// Jobs that come later, because what they waited for came later, end as they come.
+    pub(crate) fn unplug(self: &Arc<Self>) {
+        {
+            let mut slots = self.slots.lock();
+            self.gone.store(true, Release);
+            slots.frozen = true;
+            self.abandon(&mut slots);
+        }
+        self.look(Occasion::Event);
     }
 }

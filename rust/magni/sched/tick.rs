@@ -1,25 +1,39 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
 
-//! Deciding who is on the hardware.
+//! Deciding who is on the hardware, and having it so.
 //!
-//! One work item does it all, whenever something has changed: a group has got its first job, a
-//! group is to end, a slot has become free. The more urgent groups come first; a group that does
-//! nothing gives its slot to one that would do something.
+//! [`Scheduler::look`] does it all, on one work queue. Whenever something has happened it gives
+//! free slots, and those of groups that do nothing, to groups that wait. As long as somebody waits
+//! for a slot, or for its turn in being preferred on the hardware, there is a tick beside that,
+//! which makes the busy share. It stops when nobody does.
+//!
+//! No memory is allocated here: groups are on lists through links of their own.
 
 use super::{
     group::{
         Fate,
         Group, //
     },
-    slots::{
-        Slots,
-        Started, //
+    pick::{
+        pick,
+        Occasion,
+        Waiter, //
     },
-    Scheduler, //
+    slots::{
+        bits,
+        Slots, //
+    },
+    Limits,
+    Scheduler,
+    BLOCKED,
+    TICK, //
 };
-use crate::trace::{
-    self,
-    GroupState, //
+use crate::{
+    params::TICK_PERIOD_MS,
+    trace::{
+        self,
+        GroupState, //
+    },
 };
 use kernel::{
     dma_fence::SignallingSection,
@@ -30,21 +44,33 @@ use kernel::{
     sync::{
         atomic::{
             Acquire,
+            Full,
             Release, //
         },
         barrier::{
+            dma_mb,
             smp_mb,
-            Full, //
+            Read, //
         },
         Arc, //
     },
-    workqueue::WorkItem, //
+    time::{
+        msecs_to_jiffies,
+        Instant, //
+    },
+    workqueue::{
+        DelayedOn,
+        OwnedQueue,
+        WorkItem, //
+    },
 };
 
-/// How many priorities groups can have.
-const PRIORITIES: usize = 4;
+/// How often sync objects are looked at that groups off the hardware wait for, in milliseconds.
+///
+/// The GPU reports what it writes, so this is for those that are written by a CPU.
+const RECHECK_MS: u32 = 100;
 
-/// What there is to be done for a group.
+/// What there is to be done for a group that is off the hardware.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Next {
     /// Nothing more.
@@ -55,80 +81,89 @@ enum Next {
     Sync,
 }
 
-/// Puts `group` back on a list, unless it got on one meanwhile.
-fn put_back(list: &mut List<Group>, group: Arc<Group>) {
-    if let Ok(item) = ListArc::try_from_arc(group) {
-        list.push_back(item);
-    }
-}
-
 impl WorkItem for Scheduler {
     type Pointer = Arc<Scheduler>;
 
     fn run(this: Arc<Scheduler>) {
-        this.tick();
+        this.look(Occasion::Event);
+    }
+}
+
+impl DelayedOn for Scheduler {
+    fn delayed_on(&self) -> &OwnedQueue {
+        &self.queues.sched
+    }
+}
+
+impl WorkItem<TICK> for Scheduler {
+    type Pointer = Arc<Scheduler>;
+
+    fn run(this: Arc<Scheduler>) {
+        this.ticking.store(false, Release);
+        this.look(Occasion::Tick);
+    }
+}
+
+impl WorkItem<BLOCKED> for Scheduler {
+    type Pointer = Arc<Scheduler>;
+
+    fn run(this: Arc<Scheduler>) {
+        this.look(Occasion::Event);
     }
 }
 
 impl Scheduler {
     /// Looks at everybody.
-    fn tick(&self) {
+    pub(super) fn look(self: &Arc<Self>, occasion: Occasion) {
         let _section = SignallingSection::enter();
         // Said before anybody is looked at, so that no event gets lost.
-        self.someone_waits.store(true, Release);
+        self.slot_wanted.store(true, Release);
+        self.sync_wanted.store(true, Release);
+        smp_mb(Full);
         let mut slots = self.slots.lock();
         let before = slots.ids();
 
         self.end_banned(&mut slots);
-
-        let mut waiting = core::mem::replace(&mut *self.waiting.lock(), List::new());
-        let mut classes = [const { List::new() }; PRIORITIES];
-        while let Some(item) = waiting.pop_front() {
-            let class = item.settings().priority as usize;
-            classes[class].push_back(item);
+        self.sort(&mut slots);
+        if !slots.frozen && !self.is_stuck() {
+            self.share(&mut slots, occasion);
         }
 
-        let mut rest = List::new();
-        let mut for_slot = 0;
-        for class in classes.iter_mut().rev() {
-            while let Some(item) = class.pop_front() {
-                let group = item.into_arc();
-                // It can be put on the list again from here on; what was asked for before is
-                // seen below.
-                smp_mb(Full);
-                match self.look_at(&mut slots, &group) {
-                    Next::Done => continue,
-                    Next::Slot => for_slot += 1,
-                    Next::Sync => {}
-                }
-                put_back(&mut rest, group);
-            }
+        let waits = slots.waiting.wants_slot();
+        self.slot_wanted.store(waits, Release);
+        let blocked = !slots.waiting.blocked.is_empty();
+        self.sync_wanted.store(blocked, Release);
+        trace::tick(&self.dev.dev, slots.waiting.count(), &before, &slots.ids());
+        if slots.frozen {
+            return;
         }
+        let ticks = waits || slots.is_contended();
+        if ticks != slots.ticks {
+            slots.ticks = ticks;
+            trace::tick_timer(&self.dev.dev, ticks);
+        }
+        if ticks {
+            self.continue_ticking(&slots);
+        }
+        if blocked {
+            OwnedQueue::mod_delayed::<_, BLOCKED>(self.clone(), msecs_to_jiffies(RECHECK_MS));
+        }
+    }
 
-        if for_slot > 0 && !slots.frozen && !self.is_stuck() && self.make_room(&mut slots, for_slot)
-        {
-            let mut again = core::mem::replace(&mut rest, List::new());
-            while let Some(item) = again.pop_front() {
-                let group = item.into_arc();
-                smp_mb(Full);
-                if self.look_at(&mut slots, &group) != Next::Done {
-                    put_back(&mut rest, group);
-                }
-            }
+    /// Sees to it that there is a tick when a period has passed since the last one.
+    fn continue_ticking(self: &Arc<Self>, slots: &Slots) {
+        if self.ticking.xchg(true, Full) {
+            return;
         }
-
-        trace::tick(&self.dev.dev, for_slot, &before, &slots.ids());
-        let mut waiting = self.waiting.lock();
-        waiting.push_all_back(&mut rest);
-        if waiting.is_empty() {
-            self.someone_waits.store(false, Release);
-        }
+        let period = i64::from(TICK_PERIOD_MS.get());
+        let left = (period - slots.last_tick.elapsed().as_millis()).clamp(0, period);
+        OwnedQueue::mod_delayed::<_, TICK>(self.clone(), msecs_to_jiffies(left as u32));
     }
 
     /// Takes those off the hardware who must not be on it any more.
     fn end_banned(&self, slots: &mut Slots) {
         let faulted = slots.which(|group| group.vm().has_faulted());
-        for slot in super::slots::bits(faulted) {
+        for slot in bits(faulted) {
             // Which queue it was may be waiting to be told.
             self.slot_events(slot);
         }
@@ -143,7 +178,66 @@ impl Scheduler {
         self.terminate(slots, banned);
     }
 
-    /// Does for `group`, which asked for something, what can be done.
+    /// Sorts those who are off the hardware by what they wait for, and lets go of those who wait
+    /// for nothing.
+    fn sort(&self, slots: &mut Slots) {
+        let mut lists = core::mem::replace(&mut slots.waiting, super::slots::Waiting::new());
+        // Those who wait already are before those who come.
+        for class in &mut lists.runnable {
+            self.file_all(slots, class);
+        }
+        self.file_all(slots, &mut lists.blocked);
+        let mut new = core::mem::replace(&mut *self.inbox.lock(), List::new());
+        self.file_all(slots, &mut new);
+    }
+
+    fn file_all(&self, slots: &mut Slots, list: &mut List<Group>) {
+        while let Some(item) = list.pop_front() {
+            self.file_item(slots, item);
+        }
+    }
+
+    /// Puts `group`, which is off the hardware, on the list for what it waits for.
+    pub(super) fn file(&self, slots: &mut Slots, group: Arc<Group>) {
+        // One that asked for a look meanwhile gets one.
+        if let Ok(item) = ListArc::try_from_arc(group) {
+            self.file_item(slots, item);
+        }
+    }
+
+    fn file_item(&self, slots: &mut Slots, mut item: ListArc<Group>) {
+        loop {
+            let group: &Arc<Group> = item.as_arc();
+            let class = group.settings().priority as usize;
+            match self.look_at(slots, &group.clone()) {
+                Next::Slot => {
+                    group.trace_wait(slots, GroupState::Waiting);
+                    if let Some(list) = slots.waiting.runnable.get_mut(class) {
+                        list.push_back(item);
+                    }
+                    return;
+                }
+                Next::Sync => {
+                    group.trace_wait(slots, GroupState::Blocked);
+                    return slots.waiting.blocked.push_back(item);
+                }
+                Next::Done => {}
+            }
+            // From here on it can ask for a look again. What it asked for before, when it was
+            // still on a list, is seen by looking once more.
+            let group = item.into_arc();
+            smp_mb(Full);
+            if self.look_at(slots, &group) == Next::Done {
+                return;
+            }
+            match ListArc::try_from_arc(group) {
+                Ok(again) => item = again,
+                Err(_) => return,
+            }
+        }
+    }
+
+    /// Does for `group`, which asked for something, what can be done without a slot.
     fn look_at(&self, slots: &mut Slots, group: &Arc<Group>) -> Next {
         if let Some(slot) = group.residency.slot() {
             if group.can_run() {
@@ -167,53 +261,108 @@ impl Scheduler {
         if !group.has_jobs() {
             return Next::Done;
         }
-        if slots.frozen || self.is_stuck() {
-            return Next::Slot;
-        }
-        if group.is_parked.load(Acquire) && group.parked.load(Acquire) == self.sync_updates() {
+        if self.is_blocked(slots, group) {
             return Next::Sync;
         }
-        group.is_parked.store(false, Release);
-        trace::tick_pick(
-            &self.dev.dev,
-            group.id(),
-            group.settings().priority as u32,
-            None,
-        );
-        match self.start(slots, group) {
-            Started::Yes | Started::Failed => Next::Done,
-            Started::NoRoom => {
-                group.leave_hardware();
-                group.trace_state(GroupState::Waiting, None);
-                Next::Slot
+        // It waits for a slot, which is not its fault.
+        group.leave_hardware();
+        Next::Slot
+    }
+
+    /// Whether all queues of `group` that have jobs wait for sync objects.
+    fn is_blocked(&self, slots: &mut Slots, group: &Group) -> bool {
+        let updates = self.sync_updates.load(Acquire);
+        // What was written before an update that was counted is read after this.
+        dma_mb(Read);
+        let state = group.state.access_mut(slots);
+        let mut blocked = true;
+        for (queue, wait) in group.queues().iter().zip(&mut state.waits) {
+            let over = wait.as_ref().is_some_and(|wait| {
+                // Where it cannot be read without waiting, the firmware has to look, after each
+                // update of some sync object.
+                wait.is_over(group.vm()).unwrap_or(updates != state.updates)
+            });
+            if over {
+                *wait = None;
+            }
+            blocked &= wait.is_some() || !queue.has_jobs();
+        }
+        blocked
+    }
+
+    /// Gives the slots to those who are to have them.
+    fn share(&self, slots: &mut Slots, occasion: Occasion) {
+        let tick = occasion == Occasion::Tick;
+        if tick {
+            slots.last_tick = Instant::now();
+        }
+        if !slots.waiting.wants_slot() {
+            if tick && slots.is_contended() {
+                self.start(slots, &[], true);
+            }
+            return;
+        }
+
+        self.update_stalled(slots);
+        let limits = Limits {
+            slots: slots.count(),
+            spaces: slots.spaces,
+        };
+        let seats = slots.seats();
+        let (stay, groups) = {
+            let waiting = slots.waiting.runnable.each_ref().map(|list| {
+                list.iter().map(|group| Waiter {
+                    vm: group.vm_key(),
+                    id: group,
+                })
+            });
+            let plan = pick(limits, occasion, &seats, waiting);
+            (
+                plan.stay,
+                plan.start.map(|group| group.map(Arc::<Group>::from)),
+            )
+        };
+
+        self.trace_picks(slots, stay, &groups);
+        let leave = slots.which(|_| true) & !stay;
+        if self.suspend(slots, leave) != leave {
+            return self
+                .dev
+                .schedule_reset("the firmware does not suspend a group");
+        }
+        self.start(slots, &groups, tick);
+
+        // Those who came are not waiting any more.
+        let mut lists = core::mem::replace(&mut slots.waiting.runnable, [const { List::new() }; 4]);
+        for class in &mut lists {
+            while let Some(item) = class.pop_front() {
+                if item.residency.slot().is_some() || !item.can_run() {
+                    self.file_item(slots, item);
+                } else if let Some(list) = slots
+                    .waiting
+                    .runnable
+                    .get_mut(item.settings().priority as usize)
+                {
+                    list.push_back(item);
+                }
             }
         }
     }
 
-    /// Takes up to `wanted` groups that do nothing off the hardware; returns whether there were
-    /// any.
-    fn make_room(&self, slots: &mut Slots, wanted: usize) -> bool {
-        let mut idle = self.idle_slots(slots);
-        let mut chosen = 0;
-        for _ in 0..wanted {
-            let lowest = idle & idle.wrapping_neg();
-            chosen |= lowest;
-            idle &= !lowest;
+    /// Tells who traces who is to be on the hardware.
+    fn trace_picks(&self, slots: &Slots, stay: u32, groups: &[Option<Arc<Group>>]) {
+        let pick = |group: &Group, slot| {
+            let class = group.settings().priority as u32;
+            trace::tick_pick(&self.dev.dev, group.id(), class, slot);
+        };
+        for slot in bits(stay) {
+            if let Some(group) = slots.group(slot) {
+                pick(group, Some(slot));
+            }
         }
-        if chosen == 0 {
-            return false;
+        for group in groups.iter().flatten() {
+            pick(group, None);
         }
-        let suspended = self.suspend(slots, chosen);
-        if suspended != chosen {
-            self.dev
-                .schedule_reset("the firmware does not suspend a group");
-        }
-        suspended != 0
-    }
-
-    /// How often sync objects were updated.
-    fn sync_updates(&self) -> u32 {
-        self.sync_updates.load(Acquire)
     }
 
     /// Takes `group`, which is banned, off the hardware and ends its jobs, now.
@@ -229,31 +378,5 @@ impl Scheduler {
         }
         // There may be a slot for somebody else.
         self.kick();
-    }
-
-    /// Ends everything that is on the hardware: the device is about to go. The firmware still
-    /// works.
-    pub(crate) fn pre_unplug(&self) {
-        let mut slots = self.slots.lock();
-        self.gone.store(true, Release);
-        slots.frozen = true;
-        let all = slots.which(|group| {
-            group.ban(Fate::Destroyed);
-            true
-        });
-        self.terminate(&mut slots, all);
-    }
-
-    /// Ends everything that is left: the GPU does not work any more.
-    ///
-    /// Jobs that come later, because what they waited for came later, end as they come.
-    pub(crate) fn unplug(self: &Arc<Self>) {
-        {
-            let mut slots = self.slots.lock();
-            self.gone.store(true, Release);
-            slots.frozen = true;
-            self.abandon(&mut slots);
-        }
-        self.tick();
     }
 }
