@@ -4,12 +4,14 @@
 //!
 //! The guest's program `bench` runs the scenarios, with the drivers in turn: A B B A, and again.
 //! Counts come from a boot with four processors, in which the kernel records its events; times
-//! from one with two, in which it does not. What the emulated GPU has seen is in its trace, whose
+//! from one with two, in which it does not; instructions from one with a single processor, whose
+//! time is the number of instructions that it has executed. What the emulated GPU has seen is in its trace, whose
 //! clock is brought in line with the guest's.
 
 mod boots;
 mod chart;
 mod gate;
+mod instructions;
 mod model;
 mod results;
 mod rounds;
@@ -87,6 +89,10 @@ pub(crate) fn run(settings: &Settings, args: &Args) -> Result<bool> {
         if let Some(seen) = &seen {
             println!("{}: {seen}", bench.plan.name);
         }
+        if let Some(path) = &bench.instructions {
+            let symbols = boots::symbols(&outcome)?;
+            instructions::add_to(&mut results, path, &rounds, &symbols, &args.out)?;
+        }
     }
     results.derive();
     results.write(&args.out)?;
@@ -94,4 +100,26 @@ pub(crate) fn run(settings: &Settings, args: &Args) -> Result<bool> {
     chart::write(&results, &args.out)?;
     println!("results and charts: {}", args.out.display());
     Ok(gate::check(&results) && all_well)
+}
+
+/// `text` as a part of a file's name.
+fn file_name(text: &str) -> String {
+    let mut name = String::new();
+    for char in text.chars() {
+        match char {
+            'a'..='z' | 'A'..='Z' | '0'..='9' => name.push(char),
+            _ if name.ends_with('-') => {}
+            _ => name.push('-'),
+        }
+    }
+    name.trim_end_matches('-').to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn names_of_files_are_plain() {
+        let name = super::file_name("storm, all resident a / b (c)");
+        assert_eq!(name, "storm-all-resident-a-b-c");
+    }
 }

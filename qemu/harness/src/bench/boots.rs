@@ -3,13 +3,16 @@
 //! The boots of a benchmark.
 
 use std::fs;
+use std::io::Write;
 use std::path::PathBuf;
+use std::process::{Command, Stdio};
 
-use anyhow::{Context, Result};
+use anyhow::{ensure, Context, Result};
 
 use super::Args;
 use crate::kmod;
 use crate::plan::{Plan, Step};
+use crate::report::Outcome;
 use crate::settings::{Driver, Kernel, Settings};
 
 /// How long an endpoint job takes on the emulated GPU, in µs: long, so that a job that only keeps
@@ -31,6 +34,8 @@ pub(super) struct Bench {
     pub(super) plan: Plan,
     /// The emulated GPU's trace.
     pub(super) model_trace: Option<PathBuf>,
+    /// What the instruction counter has written.
+    pub(super) instructions: Option<PathBuf>,
 }
 
 /// A scenario: its name, and its arguments to the guest's program, for each size.
@@ -110,6 +115,47 @@ const TIMES: &[Scenario] = &[
     },
 ];
 
+const INSTRUCTIONS: &[Scenario] = &[Scenario {
+    name: "cpu",
+    quick: 0,
+    sizes: &["cpu"],
+}];
+
+/// The step that prints the kernel's functions.
+const SYMBOLS: &str = "symbols";
+
+/// Address, name and module of each function, packed: the serial port is slow.
+const PRINT_SYMBOLS: &str = "\
+    echo 0 >/proc/sys/kernel/kptr_restrict; \
+    awk '$2 ~ /[tTwW]/ { print $1, $3, $4 }' /proc/kallsyms | gzip -9 | base64";
+
+/// The kernel's functions, as [`PRINT_SYMBOLS`] has printed them.
+///
+/// # Errors
+///
+/// When they cannot be unpacked.
+pub(super) fn symbols(outcome: &Outcome) -> Result<String> {
+    let step = outcome.steps.get(SYMBOLS).context("no symbols printed")?;
+    let mut unpack = Command::new("sh")
+        .args(["-c", "base64 -d | gzip -dc"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .context("starting a shell")?;
+    let packed = step.output.join("\n");
+    let feed = unpack
+        .stdin
+        .take()
+        .map(|mut stdin| std::thread::spawn(move || stdin.write_all(packed.as_bytes())));
+    let output = unpack.wait_with_output().context("unpacking symbols")?;
+    if let Some(feed) = feed {
+        // What it has to say shows in the status, too.
+        let _ = feed.join();
+    }
+    ensure!(output.status.success(), "the symbols cannot be unpacked");
+    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+}
+
 /// All boots that `args` asks for.
 ///
 /// # Errors
@@ -122,6 +168,7 @@ pub(super) fn all(settings: &Settings, args: &Args) -> Result<Vec<Bench>> {
         boots.push(Bench {
             plan,
             model_trace: None,
+            instructions: None,
         });
     }
     if let Some(mut plan) = plan(settings, args, "bench-times", args.rounds, TIMES)? {
@@ -137,6 +184,30 @@ pub(super) fn all(settings: &Settings, args: &Args) -> Result<Vec<Bench>> {
         boots.push(Bench {
             plan,
             model_trace: Some(trace),
+            instructions: None,
+        });
+    }
+    // What is counted hardly varies: two rounds show how much.
+    if let Some(mut plan) = plan(
+        settings,
+        args,
+        "bench-cpu",
+        args.rounds.min(2),
+        INSTRUCTIONS,
+    )? {
+        let counts = settings.logs.join("bench-cpu.counts");
+        let counter = settings.bin.join("libinsn_counter.so");
+        plan.machine.cpus = 1;
+        plan.machine.counts_instructions = true;
+        plan.machine.extra = vec![
+            "-plugin".to_owned(),
+            format!("{},out={}", counter.display(), counts.display()),
+        ];
+        plan.steps.push(Step::new(SYMBOLS, PRINT_SYMBOLS, LIMIT));
+        boots.push(Bench {
+            plan,
+            model_trace: None,
+            instructions: Some(counts),
         });
     }
     Ok(boots)

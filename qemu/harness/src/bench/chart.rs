@@ -8,6 +8,7 @@ use std::path::Path;
 use anyhow::{anyhow, Context, Result};
 use plotters::prelude::*;
 
+use super::file_name;
 use super::results::{Results, Series, Spread};
 use super::table::short;
 
@@ -41,23 +42,13 @@ pub(super) fn write(results: &Results, out: &Path) -> Result<()> {
             .iter()
             .filter(|other| (other.scenario.as_str(), other.metric.as_str()) == key)
             .collect();
-        let path = out.join(format!("{}.svg", file_name(key.0, key.1)));
+        let path = out.join(format!(
+            "{}.svg",
+            file_name(&format!("{} {}", key.0, key.1))
+        ));
         draw(&sizes, &path).with_context(|| format!("drawing {}", path.display()))?;
     }
     Ok(())
-}
-
-/// Scenario and metric as a file's name.
-fn file_name(scenario: &str, metric: &str) -> String {
-    let mut name = String::new();
-    for char in format!("{scenario} {metric}").chars() {
-        match char {
-            'a'..='z' | 'A'..='Z' | '0'..='9' => name.push(char),
-            _ if name.ends_with('-') => {}
-            _ => name.push('-'),
-        }
-    }
-    name.trim_end_matches('-').to_owned()
 }
 
 /// Bars for the medians, and lines from the smallest to the largest value.
@@ -142,14 +133,6 @@ fn draw(sizes: &[&Series], path: &Path) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn names_of_files_are_plain() {
-        assert_eq!(
-            file_name("storm, all resident", "a / b (c)"),
-            "storm-all-resident-a-b-c"
-        );
-    }
 
     #[test]
     fn a_chart_is_drawn() {
