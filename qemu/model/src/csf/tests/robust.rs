@@ -9,6 +9,7 @@ use proptest::prelude::*;
 
 use super::bench::*;
 use crate::csf::{McuState, Next};
+use crate::faults::{Key, Kind, Values, TABLE};
 
 /// Opcodes that exist, so that random words are instructions more often than not.
 const OPCODES: [u64; 39] = [
@@ -102,6 +103,22 @@ fn perform(bench: &mut Bench, act: &Act) {
     }
 }
 
+/// A fault, told something for some of its keys.
+fn fault() -> impl Strategy<Value = (Kind, Values)> {
+    let rows: Vec<_> = TABLE.iter().filter(|row| !row.action).collect();
+    let told = prop::collection::vec(prop::option::of(0..4u64), Key::COUNT);
+    (prop::sample::select(rows), told).prop_map(|(row, told)| {
+        let values = row.keys.iter().zip(told);
+        let values = values.fold(Values::default(), |values, (&key, told)| match told {
+            // Fast and long enough to be seen.
+            _ if key == Key::PerS => values.with(key, 50_000),
+            Some(value) => values.with(key, value),
+            None => values,
+        });
+        (row.kind, values)
+    })
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(100))]
 
@@ -137,5 +154,30 @@ proptest! {
         let state = bench.csf.state();
         let faults = bench.bus.mmu_faults.iter().filter(|fault| fault.as_nr == 0).count();
         prop_assert_eq!(state == McuState::Fatal, faults == 1, "{:?}", bench.bus.misuses);
+    }
+
+    #[test]
+    fn no_fault_breaks_the_firmware_for_good(
+        acts in prop::collection::vec((prop::option::of(fault()), act(false)), 1..40)
+    ) {
+        let mut bench = Bench::with_group(3);
+        for (fault, act) in &acts {
+            if let Some((kind, values)) = fault {
+                bench.bus.faults.arm(*kind, *values);
+            }
+            perform(&mut bench, act);
+        }
+        // A host that starts the firmware again finds it as new.
+        bench.bus.faults.reset();
+        bench.csf.reset();
+        bench.bus.misuses.clear();
+        bench.irq();
+        bench.load_image();
+        bench.boot();
+        bench.start_group(1, 1);
+        bench.submit(1, 0, &[super::asm::NOP; 8]);
+        bench.run();
+        prop_assert!(bench.is_through(1, 0));
+        bench.clean();
     }
 }
