@@ -40,6 +40,8 @@ pub struct GpuControl {
     flush_hangs: bool,
     fault_status: u32,
     fault_address: u64,
+    /// The fault's interrupt is not cleared yet, so that another fault is not shown.
+    fault_latched: bool,
     l2_config: u32,
     coherency: u32,
     asn_hash: [u32; 3],
@@ -58,6 +60,7 @@ impl GpuControl {
             flush_hangs: false,
             fault_status: 0,
             fault_address: 0,
+            fault_latched: false,
             l2_config: 0,
             coherency: 0,
             asn_hash: [0; 3],
@@ -129,14 +132,20 @@ impl GpuControl {
 
     /// Latches a GPU fault, unless an older one is still there.
     pub fn latch_fault(&mut self, fault_status: u32, address: u64) {
-        if self.fault_status == 0 {
+        if !std::mem::replace(&mut self.fault_latched, true) {
             (self.fault_status, self.fault_address) = (fault_status, address);
         }
     }
 
-    /// The driver cleared the fault interrupt: the next fault may be latched.
+    /// The driver cleared the fault interrupt: the next fault may be latched. The
+    /// registers keep the last one, because drivers read them afterwards (driver fact).
     pub fn fault_cleared(&mut self) {
+        self.fault_latched = false;
+    }
+
+    fn clear_fault(&mut self) {
         (self.fault_status, self.fault_address) = (0, 0);
+        self.fault_latched = false;
     }
 
     /// Reads the register at `offset`; `None` if there is none.
@@ -272,10 +281,14 @@ impl GpuControl {
                 self.flush_due = None;
                 (self.reset_hangs, self.flush_hangs) = (false, false);
                 self.cycles = (0, None);
-                self.fault_cleared();
+                self.clear_fault();
                 (self.l2_config, self.coherency, self.asn_hash) = (0, 0, [0; 3]);
                 self.reset_due = Some(now + RESET_TIME);
                 Ok(Action::Reset)
+            }
+            (command::CLEAR_FAULT, 0) => {
+                self.clear_fault();
+                Ok(Action::None)
             }
             (command::FLUSH_CACHES, _) => {
                 if self.flushing() {
@@ -396,8 +409,15 @@ mod tests {
         assert_eq!(read(&control, reg::GPU_FAULTSTATUS), Some(0x80));
         assert_eq!(read(&control, reg::GPU_FAULTADDRESS_HI), Some(1));
         control.fault_cleared();
+        assert_eq!(
+            read(&control, reg::GPU_FAULTSTATUS),
+            Some(0x80),
+            "still there"
+        );
         control.latch_fault(0x88, 0x2000);
         assert_eq!(read(&control, reg::GPU_FAULTADDRESS_LO), Some(0x2000));
+        control.write(reg::GPU_COMMAND, 7, &profile, now).unwrap();
+        assert_eq!(read(&control, reg::GPU_FAULTSTATUS), Some(0));
     }
 
     #[test]

@@ -177,6 +177,8 @@ pub mod command {
     pub const RESET_SOFT: u32 = 1;
     /// Payload of [`RESET`]: at once.
     pub const RESET_HARD: u32 = 2;
+    /// Forget the latched GPU fault.
+    pub const CLEAR_FAULT: u32 = 7;
     /// Flush caches: L2 in payload 3:0, load/store caches in 7:4, the others in 11:8.
     pub const FLUSH_CACHES: u32 = 4;
 }

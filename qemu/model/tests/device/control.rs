@@ -266,6 +266,8 @@ fn the_gpu_and_an_address_space_fault() {
     host.write(gpu::INT_BASE + int::MASK, gpu::irq::FAULT);
     orders.order("do gpu-fault type=0x88 addr=0x123456789a");
     host.wait(GPU);
+    // Drivers clear the interrupt before they look.
+    host.write(gpu::INT_BASE + int::CLEAR, gpu::irq::FAULT);
     assert_eq!(host.read(gpu::GPU_FAULTSTATUS), 0x88);
     assert_eq!(host.read(gpu::GPU_FAULTADDRESS_LO), 0x3456_789a);
     assert_eq!(host.read(gpu::GPU_FAULTADDRESS_HI), 0x12);
