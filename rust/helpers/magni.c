@@ -13,6 +13,7 @@
 #include <linux/dma-resv.h>
 #include <linux/lockdep.h>
 #include <linux/mm.h>
+#include <linux/pm_runtime.h>
 #include <linux/sched.h>
 #include <linux/sched/clock.h>
 #include <linux/sched/signal.h>
@@ -141,4 +142,49 @@ __rust_helper bool rust_helper_fatal_signal_pending(struct task_struct *task)
 __rust_helper bool rust_helper_dma_resv_is_locked(struct dma_resv *resv)
 {
 	return dma_resv_is_locked(resv);
+}
+
+__rust_helper int rust_helper_pm_runtime_set_active(struct device *dev)
+{
+	return pm_runtime_set_active(dev);
+}
+
+__rust_helper void rust_helper_pm_runtime_use_autosuspend(struct device *dev)
+{
+	pm_runtime_use_autosuspend(dev);
+}
+
+__rust_helper void rust_helper_pm_runtime_dont_use_autosuspend(struct device *dev)
+{
+	pm_runtime_dont_use_autosuspend(dev);
+}
+
+__rust_helper void rust_helper_pm_runtime_disable(struct device *dev)
+{
+	pm_runtime_disable(dev);
+}
+
+__rust_helper void rust_helper_pm_runtime_mark_last_busy(struct device *dev)
+{
+	pm_runtime_mark_last_busy(dev);
+}
+
+__rust_helper void rust_helper_pm_runtime_get_noresume(struct device *dev)
+{
+	pm_runtime_get_noresume(dev);
+}
+
+__rust_helper int rust_helper_pm_runtime_resume_and_get(struct device *dev)
+{
+	return pm_runtime_resume_and_get(dev);
+}
+
+__rust_helper int rust_helper_pm_runtime_put_autosuspend(struct device *dev)
+{
+	return pm_runtime_put_autosuspend(dev);
+}
+
+__rust_helper phys_addr_t rust_helper_page_to_phys(struct page *page)
+{
+	return page_to_phys(page);
 }

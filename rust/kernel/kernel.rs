@@ -32,6 +32,7 @@ pub mod dma_fence;
 pub mod drm;
 pub mod iommu;
 pub mod module_ref;
+pub mod pm;
 pub mod prelude;
 pub mod sync;
 pub mod task;
