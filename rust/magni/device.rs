@@ -129,18 +129,19 @@ impl Device {
                 mmu,
                 fw,
                 info,
-                power: Power::new()?,
+                power: Power::new(dev)?,
                 reset,
             },
             GFP_KERNEL,
         )?)
     }
 
-    /// Powers the GPU, and keeps it so for as long as the reference lives. May sleep.
+    /// Wakes the GPU, and keeps it so for as long as the reference lives. Sleeps: not for what
+    /// signals fences.
     ///
     /// # Errors
     ///
-    /// `ENODEV` if the device is unbound.
+    /// `ENODEV` if the device is unbound or the GPU is lost.
     pub(crate) fn power_get(&self) -> Result<PowerRef> {
         PowerRef::new(&self.power)
     }

@@ -9,6 +9,7 @@ use crate::{
         Upcall, //
     },
     file::File,
+    flush_id::FlushIdPage,
     fw::{
         Firmware,
         JobIrq,
@@ -29,17 +30,18 @@ use crate::{
         IrqThread,
         Service, //
     },
-    lifecycle::Lifecycle,
+    lifecycle::{
+        Lifecycle,
+        Sleeper, //
+    },
     mmio::Mmio,
     mmu::{
         Mmu,
         MmuIrq, //
     },
+    params::AUTOSUSPEND_DELAY_MS,
     power::Supplies,
-    regs::{
-        gpu::COHERENCY_FEATURES,
-        mcu::LATEST_FLUSH_PAGE, //
-    },
+    regs::gpu::COHERENCY_FEATURES,
     reset::Reset,
     sched::Scheduler, //
 };
@@ -64,18 +66,23 @@ use kernel::{
         table::{
             self,
             features,
-            DriverTable, //
+            DriverTable,
+            IoPage,
+            StandIn, //
         },
         Registered,
         UnregisteredDevice, //
     },
-    io::PhysAddr,
     irq::{
         Flags,
         ThreadedRegistration, //
     },
     of,
     platform,
+    pm::runtime::{
+        self,
+        ActiveRef, //
+    },
     prelude::*,
     sync::Arc,
     tracepoint::PowerStatusRegistration,
@@ -129,7 +136,7 @@ type Irq<'bound, T> = Pin<KBox<ThreadedRegistration<'bound, IrqThread<T>>>>;
 pub(crate) struct BoundData<'bound> {
     _registration: EarlyRegistration<'bound, MagniDrm>,
     _power_watch: Option<PowerTracing>,
-    _shutdown: Shutdown,
+    _shutdown: Shutdown<'bound>,
     _irqs: Irqs<'bound>,
     _power_off: PowerOff,
     _supplies: Supplies,
@@ -152,7 +159,11 @@ struct Irqs<'bound> {
 }
 
 /// Stops the hardware when it is dropped, as far as it was started.
-struct Shutdown {
+struct Shutdown<'bound> {
+    dev: &'bound kernel::device::Device<Bound>,
+    mmio: Arc<Mmio>,
+    /// The GPU may be asleep.
+    runtime: Option<runtime::Registration<'bound>>,
     gpu: Arc<Gpu>,
     mmu: Arc<Mmu>,
     lifecycle: Option<Arc<Lifecycle>>,
@@ -161,8 +172,14 @@ struct Shutdown {
     sched: Option<Arc<Scheduler>>,
 }
 
-impl Drop for Shutdown {
+impl Drop for Shutdown<'_> {
     fn drop(&mut self) {
+        // Awake for the last time, if it does wake up. A GPU that does not is off already.
+        let _awake = self.runtime.take().map(|runtime| {
+            let awake = ActiveRef::get(self.dev).inspect_err(|_| self.mmio.turn_off());
+            drop(runtime);
+            awake
+        });
         if let Some(lifecycle) = self.lifecycle.take() {
             lifecycle.disconnect();
         }
@@ -312,6 +329,9 @@ impl platform::Driver for MagniPlatform {
 
         // Declared after the interrupts, so that it is dropped before them if probing fails.
         let mut shutdown = Shutdown {
+            dev,
+            mmio: mmio.clone(),
+            runtime: None,
             gpu: gpu.clone(),
             mmu: mmu.clone(),
             lifecycle: None,
@@ -332,11 +352,18 @@ impl platform::Driver for MagniPlatform {
             false => None,
         };
 
-        let drm = UnregisteredDevice::<MagniDrm>::new(pdev, Ok(()))?;
+        let drm = UnregisteredDevice::<MagniDrm>::new(pdev, FlushIdPage::new())?;
         table::install(&drm)?;
         let cx = BoundDevice { drm: &drm, dev };
 
-        let fw = Firmware::new(cx, &mmio, &mmu, &events, &info, supplies.core_rate())?;
+        let fw = Firmware::new(
+            cx,
+            &mmio,
+            &mmu,
+            &events,
+            &info,
+            supplies.clocks().core_rate(),
+        )?;
         shutdown.fw = Some(fw.clone());
 
         info.log(dev);
@@ -350,6 +377,18 @@ impl platform::Driver for MagniPlatform {
         shutdown.lifecycle = Some(lifecycle.clone());
         lifecycle.start();
         upcall.connect(&sched);
+
+        let sleeper = Sleeper {
+            lifecycle,
+            clocks: supplies.clocks().clone(),
+            drm: (&*drm).into(),
+        };
+        let (runtime, _awake) = runtime::Registration::new(
+            dev,
+            Arc::new(sleeper, GFP_KERNEL)?,
+            AUTOSUSPEND_DELAY_MS.get(),
+        )?;
+        shutdown.runtime = Some(runtime);
 
         // SAFETY: The registration is kept in `BoundData`, which is dropped when the device is
         // unbound.
@@ -389,12 +428,13 @@ impl DriverTable for MagniDrm {
         file.inner().mmio_base()
     }
 
-    fn io_page(dev: &DrmDevice<Registered>, offset: u64) -> Result<PhysAddr> {
-        if offset != 0 {
-            return Err(EINVAL);
-        }
+    fn io_page(dev: &DrmDevice<Registered>, offset: u64, map: impl FnOnce(IoPage)) -> Result {
+        let window = dev.registration_data_with(|sched| sched.device().mmio.start());
+        dev.map(window, offset, map)
+    }
 
-        Ok(dev.registration_data_with(|sched| sched.device().mmio.start()) + LATEST_FLUSH_PAGE)
+    fn stand_in(data: &FlushIdPage) -> &StandIn {
+        data.stand_in()
     }
 }
 
@@ -410,7 +450,7 @@ const INFO: drm::DriverInfo = drm::DriverInfo {
 
 #[vtable]
 impl drm::Driver for MagniDrm {
-    type Data = ();
+    type Data = FlushIdPage;
     type RegistrationData<'a> = Arc<Scheduler>;
     type Object = Bo;
     type File = File;

@@ -107,7 +107,6 @@ impl Gpu {
         self.line.disable(!0)
     }
 
-    #[expect(dead_code, reason = "the GPU does not sleep yet")]
     /// Serves no interrupt until [`open_irq`](Self::open_irq): see [`IrqLine::close`]. Nothing may
     /// be flushed meanwhile.
     pub(crate) fn close_irq(&self) {
@@ -316,7 +315,7 @@ impl PowerStatusListener for PowerWatch {
         let line = &self.0.line;
         // An error means that the device is gone, and with it what could be traced.
         let _ = match on {
-            true => line.clear(events).and_then(|()| line.enable(events)),
+            true => line.enable_anew(events),
             false => line.disable(events),
         };
     }
@@ -332,13 +331,14 @@ impl Service for GpuIrq {
 
     fn serve(&self, events: u32) {
         let gpu = &self.0;
+        // Before the event is cleared: the next fault's cause takes the place of this one's then.
+        if events & irq::FAULT != 0 {
+            gpu.report_fault();
+        }
         let _ = gpu.line.clear(events);
 
         if events & (irq::POWER_CHANGED | irq::POWER_CHANGED_ALL) != 0 {
             gpu.trace_power_status();
-        }
-        if events & irq::FAULT != 0 {
-            gpu.report_fault();
         }
         if events & irq::PROTECTED_FAULT != 0 {
             dev_warn!(gpu.dev, "GPU fault in protected mode\n");

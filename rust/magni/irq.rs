@@ -64,6 +64,17 @@ impl IrqLine {
         self.write_mask(*mask)
     }
 
+    /// Serves the events in `bits` from now on, but none that happened before.
+    pub(crate) fn enable_anew(&self, bits: u32) -> Result {
+        let mut mask = self.mask.lock();
+        *mask |= bits;
+        if self.is_closed() {
+            return Ok(());
+        }
+        self.clear(bits)?;
+        self.write_mask(*mask)
+    }
+
     /// Stops serving the events in `bits`.
     pub(crate) fn disable(&self, bits: u32) -> Result {
         let mut mask = self.mask.lock();
@@ -127,7 +138,6 @@ impl IrqLine {
     }
 }
 
-#[expect(dead_code, reason = "the GPU does not sleep yet")]
 /// Waits until no interrupt handler touches a register of a line that was closed. Sleeps.
 pub(crate) fn synchronize_closed() {
     rcu::synchronize_rcu_expedited();

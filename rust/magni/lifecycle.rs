@@ -1,19 +1,20 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
 
-//! The GPU's ups and downs: resets, and the firmware's watchdog.
+//! The GPU's ups and downs: resets, the firmware's watchdog, and [`sleep`].
 //!
 //! A reset saves what it can. If the firmware still answers, groups are suspended to memory and go
 //! on afterwards as if nothing had been; if it also stops when it is asked to, it goes on where it
 //! was (a fast reset), else it is loaded anew (a slow one). A GPU that does not come up either way
 //! is lost: its jobs end, and user space loses the device.
 //!
-//! All of this runs on a work queue of its own, on which fences may wait: it allocates nothing,
+//! Resets and the watchdog run on a work queue of their own, on which fences may wait: it allocates nothing,
 //! each of its waits has a limit, and none is for another work queue.
 
 use crate::{
     driver::MagniDrm,
     fw::Firmware,
     gpu::Gpu,
+    mmio::Mmio,
     mmu::Mmu,
     params::PING_PERIOD_MS,
     reset::Reset,
@@ -52,6 +53,10 @@ use kernel::{
     },
 };
 
+mod sleep;
+
+pub(crate) use self::sleep::Sleeper;
+
 /// A fast reset is not tried again within this time, in milliseconds: that the GPU is stuck once
 /// more may be due to what the first one kept.
 const FAST_AGAIN_MS: i64 = 10_000;
@@ -63,6 +68,10 @@ const UNPLUG: u64 = 2;
 
 /// What the lock protects: the hardware as a whole.
 struct State {
+    /// The GPU has power.
+    awake: bool,
+    /// Before it lost it the firmware stopped in such a way that it can go on.
+    clean: bool,
     /// The device is being unbound: the hardware is somebody else's.
     unbinding: bool,
     /// When the last fast reset was.
@@ -80,6 +89,7 @@ pub(crate) struct Lifecycle {
     #[pin]
     unplug_work: Work<Lifecycle, UNPLUG>,
     dev: ARef<Device>,
+    mmio: Arc<Mmio>,
     gpu: Arc<Gpu>,
     mmu: Arc<Mmu>,
     fw: Arc<Firmware>,
@@ -125,6 +135,7 @@ impl Lifecycle {
                 ping_work <- new_delayed_work!("magni::Lifecycle::ping_work"),
                 unplug_work <- new_work!("magni::Lifecycle::unplug_work"),
                 dev: device.dev.clone(),
+                mmio: device.mmio.clone(),
                 gpu: device.gpu.clone(),
                 mmu: device.mmu.clone(),
                 fw: device.fw.clone(),
@@ -132,6 +143,8 @@ impl Lifecycle {
                 reset: device.reset.clone(),
                 unplugger,
                 state <- new_mutex!(State {
+                    awake: true,
+                    clean: false,
                     unbinding: false,
                     last_fast: None,
                 }, "magni::Lifecycle::state"),
@@ -170,7 +183,7 @@ impl Lifecycle {
 
     fn ping(self: &Arc<Self>) {
         let state = self.state.lock();
-        if state.unbinding || self.reset.is_pending() {
+        if state.unbinding || !state.awake || self.reset.is_pending() {
             return;
         }
 
@@ -185,6 +198,13 @@ impl Lifecycle {
         let _section = SignallingSection::enter();
         let mut state = self.state.lock();
         if state.unbinding || self.reset.is_lost() || !self.reset.is_requested() {
+            return;
+        }
+        if !state.awake {
+            // It is reset when it wakes up.
+            state.clean = false;
+            self.reset.begin();
+            self.reset.end();
             return;
         }
         let begun = Instant::<Monotonic>::now();
@@ -239,6 +259,8 @@ impl Lifecycle {
     }
 
     /// Resets the hardware, and starts the firmware, as it was when it stopped if that was `clean`.
+    ///
+    /// The GPU's own interrupt may be open: nothing is flushed meanwhile.
     fn bring_up(&self, clean: bool) -> Result {
         self.trace(if clean {
             ResetStage::Fast
@@ -248,6 +270,11 @@ impl Lifecycle {
         // What is asked for from here on is about the hardware as it is after this.
         self.reset.begin();
         self.mmu.reset()?;
+        self.power_up(clean)
+    }
+
+    /// Powers the GPU up, after a reset or a loss of power, and starts the firmware.
+    fn power_up(&self, clean: bool) -> Result {
         self.gpu.l2_on()?;
         self.gpu.open_irq()?;
         self.mmu.open_irq()?;

@@ -19,6 +19,7 @@ use kernel::{
 mod device;
 mod driver;
 mod file;
+mod flush_id;
 mod fw;
 mod gem;
 mod gpu;

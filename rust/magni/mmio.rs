@@ -21,6 +21,7 @@ use kernel::{
         ordering,
         AtomicFlag, //
     },
+    warn_on, //
 };
 
 /// Size of the register window, in bytes.
@@ -33,6 +34,7 @@ pub(crate) const WINDOW: usize = SZ_2M;
 pub(crate) struct Mmio {
     io: DevresIoMem<WINDOW>,
     off: AtomicFlag,
+    asleep: AtomicFlag,
     start: PhysAddr,
 }
 
@@ -67,6 +69,7 @@ impl Mmio {
         Ok(Self {
             io,
             off: AtomicFlag::new(false),
+            asleep: AtomicFlag::new(false),
             start,
         })
     }
@@ -83,8 +86,16 @@ impl Mmio {
         self.off.store(true, ordering::Release);
     }
 
+    /// The GPU is being turned off, or has been turned on: nobody accesses a register in between.
+    ///
+    /// An access that is made all the same might hang the machine. It is reported instead, and
+    /// fails with `ENODEV`.
+    pub(crate) fn set_asleep(&self, asleep: bool) {
+        self.asleep.store(asleep, ordering::Release);
+    }
+
     fn check(&self) -> Result {
-        if self.off.load(ordering::Acquire) {
+        if self.off.load(ordering::Acquire) || warn_on!(self.asleep.load(ordering::Acquire)) {
             return Err(ENODEV);
         }
 

@@ -24,6 +24,7 @@ use crate::{
     },
     io::PhysAddr,
     page::{
+        Page,
         PAGE_SHIFT,
         PAGE_SIZE, //
     },
@@ -66,13 +67,71 @@ pub trait DriverTable:
     /// The first `mmap` offset, in bytes, that means a register page for this `file`.
     fn io_base(file: &drm::File<Self::File>) -> u64;
 
-    /// The physical address of the register page at `offset` bytes from [`Self::io_base`].
+    /// Calls `map` with what is to be seen at `offset` bytes from [`Self::io_base`].
     ///
     /// Called when the page is mapped and at every fault on it; an error refuses it. The page is
-    /// shared, read-only and not executable, and mapped uncached.
-    fn io_page(dev: &drm::Device<Self, drm::Registered>, offset: u64) -> Result<PhysAddr>
+    /// shared, read-only and not executable. A driver that lets pages appear and disappear (see
+    /// [`unmap_io`]) holds a lock while it calls `map`.
+    fn io_page(
+        dev: &drm::Device<Self, drm::Registered>,
+        offset: u64,
+        map: impl FnOnce(IoPage),
+    ) -> Result
     where
         Self: Sized;
+
+    /// The memory behind [`IoPage::StandIn`]: always the same, in the data of the device.
+    fn stand_in(data: &Self::Data) -> &StandIn
+    where
+        Self: Sized;
+}
+
+/// What user space sees in the place of a register page.
+#[derive(Clone, Copy)]
+pub enum IoPage {
+    /// The registers at this physical address, uncached.
+    Registers(PhysAddr),
+    /// [`DriverTable::stand_in`].
+    StandIn,
+}
+
+/// A page of memory that stands in for a register page.
+pub struct StandIn(Page);
+
+impl StandIn {
+    /// Makes a page that begins with `word`; the rest is zero.
+    ///
+    /// # Errors
+    ///
+    /// `ENOMEM`.
+    pub fn new(word: u32) -> Result<Self> {
+        let page = Page::alloc_page(GFP_KERNEL | __GFP_ZERO)?;
+        // SAFETY: The source is four bytes, and nobody else has the page yet.
+        unsafe { page.write_raw(word.to_ne_bytes().as_ptr(), 0, size_of::<u32>())? };
+        Ok(Self(page))
+    }
+
+    fn phys(&self) -> PhysAddr {
+        // SAFETY: The page is an allocated one.
+        unsafe { bindings::page_to_phys(self.0.as_ptr()) }
+    }
+}
+
+/// Removes what user space has mapped of the `size` bytes from `offset` on of `dev`'s register
+/// pages: at the next access [`DriverTable::io_page`] is asked again. Sleeps.
+pub fn unmap_io<T: DriverTable>(dev: &drm::Device<T>, offset: u64, size: u64) {
+    // `Device` is `repr(C)` with its `struct drm_device` first.
+    let raw: *mut bindings::drm_device = ptr::from_ref(dev).cast_mut().cast();
+    // SAFETY: A device has an inode of its own, whose mapping all its files share. Offsets of
+    // register pages lie below those of buffers.
+    unsafe {
+        bindings::unmap_mapping_range(
+            (*(*raw).anon_inode).i_mapping,
+            offset as bindings::loff_t,
+            size as bindings::loff_t,
+            1,
+        )
+    };
 }
 
 /// Memory for a driver's table; a `static` of the driver's module.
@@ -231,7 +290,7 @@ unsafe extern "C" fn mmap<T: DriverTable>(
     {
         return EINVAL.to_errno();
     }
-    if let Err(error) = T::io_page(&dev, offset) {
+    if let Err(error) = T::io_page(&dev, offset, |_| {}) {
         return error.to_errno();
     }
 
@@ -284,18 +343,26 @@ unsafe extern "C" fn fault<T: DriverTable>(vmf: *mut bindings::vm_fault) -> bind
     };
     // SAFETY: The VMA is read-locked by the fault.
     let offset = unsafe { (*vma).vm_pgoff as u64 } << PAGE_SHIFT;
-    let Ok(page) = T::io_page(&dev, offset) else {
-        return SIGBUS;
+    let mut result = SIGBUS;
+    let insert = |page| {
+        // SAFETY: The VMA is valid.
+        let prot = unsafe { (*vma).vm_page_prot };
+        let (page, prot) = match page {
+            // SAFETY: There are no requirements.
+            IoPage::Registers(page) => (page, unsafe { bindings::pgprot_noncached(prot) }),
+            IoPage::StandIn => (T::stand_in(&dev).phys(), prot),
+        };
+
+        // SAFETY: The VMA is a page frame mapping. Unplugging the device, which this guard holds
+        // off, removes registers that are inserted. A stand-in lives as long as the device, which
+        // the VMA's file holds.
+        result = unsafe {
+            bindings::vmf_insert_pfn_prot(vma, address, (page >> PAGE_SHIFT) as usize, prot)
+        };
     };
 
-    // SAFETY: The VMA is a page frame mapping, and unplugging the device, which this guard holds
-    // off, removes what is inserted.
-    unsafe {
-        bindings::vmf_insert_pfn_prot(
-            vma,
-            address,
-            (page >> PAGE_SHIFT) as usize,
-            bindings::pgprot_noncached((*vma).vm_page_prot),
-        )
+    match T::io_page(&dev, offset, insert) {
+        Ok(()) => result,
+        Err(_) => SIGBUS,
     }
 }

@@ -82,7 +82,6 @@ impl Scheduler {
     ///
     /// `EBUSY` if somebody still has something to do; `ETIMEDOUT` if the firmware does not answer,
     /// which asks for a reset.
-    #[expect(dead_code, reason = "the GPU does not sleep yet")]
     pub(crate) fn suspend_idle(&self) -> Result {
         let mut slots = self.slots.lock();
         if slots.which(|group| group.has_jobs()) != 0 {
