@@ -66,6 +66,53 @@ pub fn sysfs(device: &Device) -> Result<PathBuf> {
     fs::canonicalize(&link).with_context(|| format!("follow {}", link.display()))
 }
 
+/// The device's driver can be taken away and given back.
+#[derive(Clone, Debug)]
+pub struct Binding {
+    driver: PathBuf,
+    name: String,
+}
+
+impl Binding {
+    /// That of an open device.
+    ///
+    /// # Errors
+    ///
+    /// If sysfs does not tell.
+    pub fn of(device: &Device) -> Result<Self> {
+        let folder = sysfs(device)?;
+        let driver = fs::canonicalize(folder.join("driver")).context("the device's driver")?;
+        let name = folder.file_name().context("the device has no name")?;
+        Ok(Self {
+            driver,
+            name: name.to_string_lossy().into_owned(),
+        })
+    }
+
+    /// Takes the driver away from the device.
+    ///
+    /// # Errors
+    ///
+    /// Those of the kernel.
+    pub fn unbind(&self) -> io::Result<()> {
+        fs::write(self.driver.join("unbind"), &self.name)
+    }
+
+    /// Gives the device to the driver.
+    ///
+    /// # Errors
+    ///
+    /// Those of the driver's probe.
+    pub fn bind(&self) -> io::Result<()> {
+        fs::write(self.driver.join("bind"), &self.name)
+    }
+
+    /// Whether the driver has the device.
+    pub fn is_bound(&self) -> bool {
+        self.driver.join(&self.name).exists()
+    }
+}
+
 /// Whether the GPU is powered off for want of work.
 ///
 /// # Errors

@@ -90,6 +90,16 @@ impl Syncobj {
         })
     }
 
+    /// Puts the fence of a sync file here.
+    pub fn import_sync_file(&self, fd: &impl AsRawFd) -> Result<()> {
+        self.device.call(&mut SyncobjFdToHandle {
+            handle: self.handle,
+            flags: SYNCOBJ_SYNC_FILE,
+            fd: fd.as_raw_fd(),
+            ..Default::default()
+        })
+    }
+
     /// Its handle.
     pub fn handle(&self) -> u32 {
         self.handle

@@ -15,7 +15,7 @@ use crate::settings::{Driver, Kernel, Settings};
 pub(crate) const FIRMWARE: &str = "/lib/firmware/arm/mali/arch10.8/mali_csffw.bin";
 
 /// Programs that are in every guest when they have been built.
-const PROGRAMS: &[&str] = &["smoke", "conformance", "stress", "bench"];
+const PROGRAMS: &[&str] = &["smoke", "conformance", "stress", "bench", "faults"];
 
 /// Modules that tests load. They depend on nothing that the driver does not depend on too.
 const OTHER_MODULES: &[&str] = &["vgem"];

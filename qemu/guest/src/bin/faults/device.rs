@@ -1,0 +1,209 @@
+// SPDX-License-Identifier: GPL-2.0 OR MIT
+
+//! The device goes: taken away with jobs in flight, or given up since it cannot be reset.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{bail, ensure, Context, Result};
+use guest::ioctl::Errno;
+use guest::kernel::{poll, wait_for_sleep, Binding};
+use guest::sync::FenceStatus;
+use guest::{Device, Vm};
+
+use crate::baseline::Baseline;
+use crate::frame::{ends, so_far, wait_for, works, works_within, Line};
+use crate::model::Faults;
+use crate::times::Times;
+use crate::victim::Victim;
+use crate::Tests;
+
+pub(crate) fn tests(t: &mut Tests) {
+    t.add("unbind_with_jobs_in_flight", || unbind(None));
+    t.add("unbind_while_the_firmware_is_silent", || {
+        unbind(Some("arm mcu-silent"))
+    });
+    t.add("unbind_after_a_crash", || unbind(Some("do mcu-fatal")));
+    t.add("reset_never_completes", reset_stuck);
+    t.add("l2_never_ready", l2_stuck);
+    t.add("mcu_does_not_boot_after_a_reset", no_boot);
+}
+
+/// What the C driver of Linux 7.3 does not survive.
+pub(crate) fn not_for_c(device: &Device, why: &str) -> Result<()> {
+    if device.module_name().as_deref() == Some("panthor") {
+        bail!("not run on the C driver: {why}");
+    }
+    Ok(())
+}
+
+/// Waits for the ends of jobs whose device may be gone; all must have failed.
+fn all_fail(
+    device: &Device,
+    victim: &Victim,
+    since: Instant,
+    bound: Duration,
+    patience: Duration,
+) -> Result<Line> {
+    let statuses = wait_for(device, &victim.fences, patience)?;
+    let line = Line {
+        errors: ends(&statuses),
+        bound,
+        measured: since.elapsed(),
+        state: "gone".to_owned(),
+        bystander: "-".to_owned(),
+    };
+    so_far(&line);
+    for (n, status) in statuses.iter().enumerate() {
+        ensure!(
+            matches!(status, FenceStatus::Failed(_)),
+            "job {n} ended with {status:?}, but the device went away"
+        );
+    }
+    ensure!(
+        line.measured <= line.bound,
+        "it took {:?} to signal all fences; the bound is {:?}",
+        line.measured,
+        line.bound
+    );
+    Ok(line)
+}
+
+/// Takes the device away under a busy process, gives it back, and sees what is left.
+fn unbind(fault: Option<&str>) -> Result<Line> {
+    let mut faults = fault.map(|_| Faults::open()).transpose()?;
+    let device = Device::open()?;
+    not_for_c(
+        &device,
+        "it rings doorbells of a halted microcontroller then",
+    )?;
+    works(&device)?;
+    let times = Times::of(&device);
+    let binding = Binding::of(&device)?;
+    let module = device.module_name();
+    drop(device);
+    let before = Baseline::take(module.as_deref(), None)?;
+
+    let device = Device::open()?;
+    let mut victim = Victim::new(&device)?;
+    victim.endless()?;
+    victim.crowd(victim.gpu.cx.csif.csg_slot_count)?;
+    if let (Some(faults), Some(order)) = (&mut faults, fault) {
+        faults.order(order)?;
+    }
+    let since = Instant::now();
+    binding.unbind().context("unbind")?;
+    ensure!(!binding.is_bound(), "unbind says nothing and does nothing");
+    let line = all_fail(&device, &victim, since, times.reset(), times.patience())?;
+    // Whoever has the device open finds it gone, and nothing else.
+    let gone = Vm::new(&device).map(drop);
+    ensure!(
+        gone == Err(Errno::ENODEV),
+        "a VM of the device that is gone: {gone:?}"
+    );
+    drop(victim);
+    drop(device);
+    if let Some(faults) = &mut faults {
+        faults.order("reset")?;
+    }
+    binding.bind().context("bind again")?;
+    works(&Device::open()?).context("after bind")?;
+    before.is_back(None)?;
+    Ok(line)
+}
+
+/// After a fault that the driver may give the device up for: works again, with the device bound again if it must be.
+fn comes_back(binding: &Binding, patience: Duration) -> Result<&'static str> {
+    let mut how = "kept";
+    let came = poll(patience, || {
+        Ok(match Device::open() {
+            Ok(device) => works(&device).is_ok(),
+            Err(_) => true,
+        })
+    })?;
+    if !came || Device::open().is_err() {
+        how = "given_up";
+        if binding.is_bound() {
+            binding.unbind().context("unbind what was given up")?;
+        }
+        binding.bind().context("bind what was given up")?;
+    }
+    works_within(&Device::open()?, patience).context("in the end")?;
+    Ok(how)
+}
+
+/// What tests of such faults do: an endless job, then the orders.
+fn lost_for_good(orders: &[&str], strikes: &str) -> Result<Line> {
+    let mut faults = Faults::open()?;
+    let device = Device::open()?;
+    works(&device)?;
+    let times = Times::of(&device);
+    let binding = Binding::of(&device)?;
+    let mut victim = Victim::new(&device)?;
+    victim.endless()?;
+    let since = Instant::now();
+    for order in orders {
+        faults.order(order)?;
+    }
+    let bound = times.timeout_and_reset() + times.reset();
+    let mut line = all_fail(&device, &victim, since, bound, times.patience())?;
+    ensure!(
+        faults.0.count(strikes)? > 0,
+        "the fault {strikes} did not come to be"
+    );
+    drop(victim);
+    drop(device);
+    faults.order("reset")?;
+    line.state = comes_back(&binding, times.reset())?.to_owned();
+    Ok(line)
+}
+
+fn reset_stuck() -> Result<Line> {
+    lost_for_good(
+        &["arm soft-reset-stuck times=0", "do mcu-fatal"],
+        "soft-reset-stuck",
+    )
+}
+
+fn no_boot() -> Result<Line> {
+    lost_for_good(&["arm no-boot times=0", "do mcu-fatal"], "no-boot")
+}
+
+/// The GPU sleeps, and its L2 does not come up when a job wakes it.
+fn l2_stuck() -> Result<Line> {
+    let mut faults = Faults::open()?;
+    let device = Device::open()?;
+    works(&device)?;
+    let times = Times::of(&device);
+    let binding = Binding::of(&device)?;
+    let mut victim = Victim::new(&device)?;
+    wait_for_sleep(&device, times.patience())?;
+    faults.order("arm l2-stuck times=1")?;
+    let since = Instant::now();
+    let submitted = victim.short(0);
+    let statuses = wait_for(&device, &victim.fences, times.patience())?;
+    let mut line = Line {
+        errors: match submitted {
+            Ok(()) => ends(&statuses),
+            Err(_) => "submit_fails".to_owned(),
+        },
+        bound: times.reset() * 2,
+        measured: since.elapsed(),
+        state: String::new(),
+        bystander: "-".to_owned(),
+    };
+    so_far(&line);
+    ensure!(
+        faults.0.count("l2-stuck")? > 0,
+        "the fault did not come to be"
+    );
+    ensure!(
+        statuses.iter().all(|status| *status != FenceStatus::Active) && line.measured <= line.bound,
+        "after {:?} the job is {statuses:?}",
+        line.measured
+    );
+    drop(victim);
+    drop(device);
+    faults.order("reset")?;
+    line.state = comes_back(&binding, times.reset())?.to_owned();
+    Ok(line)
+}
