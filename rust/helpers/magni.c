@@ -139,11 +139,6 @@ __rust_helper bool rust_helper_fatal_signal_pending(struct task_struct *task)
 	return fatal_signal_pending(task);
 }
 
-__rust_helper bool rust_helper_dma_resv_is_locked(struct dma_resv *resv)
-{
-	return dma_resv_is_locked(resv);
-}
-
 __rust_helper int rust_helper_pm_runtime_set_active(struct device *dev)
 {
 	return pm_runtime_set_active(dev);

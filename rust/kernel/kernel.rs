@@ -29,6 +29,7 @@ pub mod capability;
 pub mod clocksource;
 pub mod dma;
 pub mod dma_fence;
+pub mod dma_resv;
 pub mod drm;
 pub mod iommu;
 pub mod module_ref;

@@ -12,6 +12,12 @@ pub fn current_task_size() -> u64 {
     unsafe { bindings::current_task_size() }
 }
 
+/// Whether the current task is about to be killed: long loops for it may end.
+pub fn fatal_signal_pending() -> bool {
+    // SAFETY: The current task is valid.
+    unsafe { bindings::fatal_signal_pending(bindings::get_current()) }
+}
+
 /// Whether the current system call was made by a 32-bit program.
 pub fn in_compat_syscall() -> bool {
     // SAFETY: Always safe to call.

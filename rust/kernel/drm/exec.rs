@@ -6,14 +6,37 @@
 //! them drops all that it has and begins anew. [`Exec::lock`] is that loop: its closure says what
 //! to lock and is called again after each such back-off; what comes back holds the locks.
 //!
+//! # Examples
+//!
+//! ```ignore
+//! pin_init::stack_pin_init!(let exec = Exec::new());
+//! let mut locked = exec.as_mut().lock(|locker| {
+//!     locker.prepare_vm(vm, 1)?;
+//!     locker.prepare_object(&*target, 1)
+//! })?;
+//! if let Some(resv) = locked.resv(&*target) {
+//!     job.add_resv_dependencies(&resv, Usage::to_wait_for(true))?;
+//! }
+//! let finished = job.submit(|fence| {
+//!     locked.add_vm_fence(vm, fence, Usage::Bookkeep, Usage::Bookkeep);
+//! });
+//! ```
+//!
 //! C header: [`include/drm/drm_exec.h`](srctree/include/drm/drm_exec.h)
 
 use crate::{
     bindings,
     dma_fence::Fence,
-    drm::gpuvm::{
-        DriverGpuVm,
-        GpuVm, //
+    dma_resv::{
+        HeldResv,
+        Resv, //
+    },
+    drm::{
+        gem::IntoGEMObject,
+        gpuvm::{
+            DriverGpuVm,
+            GpuVm, //
+        },
     },
     error::to_result,
     prelude::*,
@@ -23,19 +46,7 @@ use crate::{
     },
 };
 
-/// What a fence on a buffer object stands for, and so who waits for it.
-#[derive(Clone, Copy, PartialEq, Eq)]
-#[repr(u32)]
-pub enum Usage {
-    /// Memory management: everybody waits.
-    Kernel = bindings::dma_resv_usage_DMA_RESV_USAGE_KERNEL,
-    /// A write with implicit synchronisation.
-    Write = bindings::dma_resv_usage_DMA_RESV_USAGE_WRITE,
-    /// A read with implicit synchronisation.
-    Read = bindings::dma_resv_usage_DMA_RESV_USAGE_READ,
-    /// Use with explicit synchronisation: only memory management waits.
-    Bookkeep = bindings::dma_resv_usage_DMA_RESV_USAGE_BOOKKEEP,
-}
+pub use crate::dma_resv::Usage;
 
 /// `DRM_EXEC_INTERRUPTIBLE_WAIT`, a macro that bindgen cannot evaluate.
 const INTERRUPTIBLE_WAIT: u32 = 1 << 0;
@@ -143,6 +154,19 @@ impl Locker<'_> {
         self.room = self.room.min(fences);
         Ok(())
     }
+
+    /// Locks the reservation of `object`, and makes room for `fences` fences.
+    ///
+    /// # Errors
+    ///
+    /// As [`prepare_vm`](Self::prepare_vm).
+    pub fn prepare_object(&mut self, object: &impl IntoGEMObject, fences: u32) -> Result {
+        // SAFETY: The context is in its locking loop, and the object is alive; the context takes a
+        // reference of its own.
+        to_result(unsafe {
+            bindings::drm_exec_prepare_obj(self.exec.get(), object.as_raw(), fences)
+        })
+    }
 }
 
 /// Locks that are held, all of those that were asked for.
@@ -156,6 +180,21 @@ pub struct Locked<'a> {
 }
 
 impl Locked<'_> {
+    /// The reservation of `object`, if it is among what was locked.
+    pub fn resv(&self, object: &impl IntoGEMObject) -> Option<HeldResv<'_>> {
+        let exec = self.exec.get();
+        // SAFETY: The object is alive, and its reservation is set when it is made.
+        let resv = unsafe { (*object.as_raw()).resv };
+        // SAFETY: The context is initialised, and not changed any more; its objects are alive, for
+        // it holds references.
+        let held = unsafe {
+            (0..(*exec).num_objects as usize).any(|at| (**(*exec).objects.add(at)).resv == resv)
+        };
+        // SAFETY: The locks are held by the type invariant, by this task, as long as `self` lives,
+        // and with them the objects that the reservations are of.
+        held.then(|| unsafe { HeldResv::new(Resv::from_raw(resv)) })
+    }
+
     /// Puts `fence` on every object that is locked: as `private` on those that belong to `vm`
     /// alone, as `shared` on the others.
     ///

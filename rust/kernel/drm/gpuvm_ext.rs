@@ -29,6 +29,12 @@ impl<T: DriverGpuVm> GpuVaExt<T> for GpuVa<T> {
     fn data(&self) -> &T::VaData {
         let layout: *const Layout<T::VaData> = core::ptr::from_ref(self).cast();
 
+        // Should upstream add a field, this does not compile any more.
+        const {
+            assert!(size_of::<GpuVa<T>>() == size_of::<Layout<T::VaData>>());
+            assert!(align_of::<GpuVa<T>>() == align_of::<Layout<T::VaData>>());
+        }
+
         // SAFETY: `GpuVa` is `repr(C)` and has the fields of `Layout`, in that order; the data is
         // initialised for as long as a reference to the mapping exists. It is never changed.
         unsafe { &(*layout).data }

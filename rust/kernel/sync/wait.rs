@@ -13,6 +13,7 @@ use crate::{
     prelude::*,
     sync::LockClassKey,
     task::{
+        might_sleep,
         TASK_NORMAL,
         TASK_UNINTERRUPTIBLE, //
     },
@@ -73,8 +74,18 @@ impl WaitQueue {
     ///
     /// `condition` is evaluated before each sleep and once more after the timeout. It must not
     /// sleep itself. Whoever makes it true calls [`wake_all`](Self::wake_all) afterwards.
+    ///
+    /// Counts as sleeping even where the condition holds already. [`Jiffies::MAX`] waits for ever.
+    ///
+    /// # Examples
+    ///
+    /// ```ignore
+    /// // The firmware has acknowledged a request, or does not within a second.
+    /// let acked = queue.wait_timeout(msecs_to_jiffies(1000), || interface.acked(request));
+    /// ```
     #[must_use]
     pub fn wait_timeout(&self, timeout: Jiffies, mut condition: impl FnMut() -> bool) -> bool {
+        might_sleep();
         if condition() {
             return true;
         }

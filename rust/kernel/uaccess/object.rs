@@ -10,6 +10,10 @@
 use crate::{
     alloc::allocator::KVmalloc,
     prelude::*,
+    task::{
+        fatal_signal_pending,
+        might_sleep, //
+    },
     uaccess::{
         UserPtr,
         UserSlice, //
@@ -41,12 +45,25 @@ fn bytes_of<T: UserObject>(object: &T) -> &[u8] {
     unsafe { slice::from_raw_parts(core::ptr::from_ref(object).cast(), size_of::<T>()) }
 }
 
+/// Ends loops whose length user space decides when it is being killed, and lets others run.
+///
+/// # Errors
+///
+/// `EINTR` if the task is about to be killed.
+fn still_alive() -> Result {
+    might_sleep();
+    if fatal_signal_pending() {
+        return Err(EINTR);
+    }
+    Ok(())
+}
+
 /// Reads one object of `size` bytes from user space.
 ///
 /// # Errors
 ///
 /// `EINVAL` if `size` is below [`UserObject::MIN_SIZE`], `E2BIG` if bytes that the kernel does not
-/// know are not zero, `EFAULT` if the memory cannot be read.
+/// know are not zero, `EFAULT` if the memory cannot be read, `EINTR` if the task is being killed.
 pub fn read<T: UserObject>(address: u64, size: usize) -> Result<T> {
     if size < T::MIN_SIZE {
         return Err(EINVAL);
@@ -63,6 +80,7 @@ pub fn read<T: UserObject>(address: u64, size: usize) -> Result<T> {
 
     let mut rest = [0u8; 64];
     while !reader.is_empty() {
+        still_alive()?;
         let part = &mut rest[..reader.len().min(64)];
         reader.read_slice(part)?;
         if part.iter().any(|byte| *byte != 0) {
@@ -78,7 +96,8 @@ pub fn read<T: UserObject>(address: u64, size: usize) -> Result<T> {
 ///
 /// # Errors
 ///
-/// `EINVAL` if `size` is below [`UserObject::MIN_SIZE`], `EFAULT` if the memory cannot be written.
+/// `EINVAL` if `size` is below [`UserObject::MIN_SIZE`], `EFAULT` if the memory cannot be written,
+/// `EINTR` if the task is being killed.
 pub fn write<T: UserObject>(address: u64, size: usize, object: &T) -> Result {
     if size < T::MIN_SIZE {
         return Err(EINVAL);
@@ -90,6 +109,7 @@ pub fn write<T: UserObject>(address: u64, size: usize, object: &T) -> Result {
 
     let zeroes = [0u8; 64];
     while !writer.is_empty() {
+        still_alive()?;
         writer.write_slice(&zeroes[..writer.len().min(64)])?;
     }
 
@@ -100,7 +120,7 @@ pub fn write<T: UserObject>(address: u64, size: usize, object: &T) -> Result {
 ///
 /// # Errors
 ///
-/// As [`read`]; `ENOMEM` if there is no memory for the array. An empty array reads nothing, so
+/// As [`read`]; `ENOMEM` if there is no memory for the array, which is charged to the caller. An empty array reads nothing, so
 /// that its stride and address do not matter.
 pub fn read_array<T: UserObject>(
     address: u64,
@@ -116,11 +136,12 @@ pub fn read_array<T: UserObject>(
     // The array grows as it is read: a count that user space has no memory for ends with `EFAULT`
     // instead of an allocation of its size.
     for index in 0..u64::from(count) {
+        still_alive()?;
         let at = index
             .checked_mul(stride.into())
             .and_then(|offset| address.checked_add(offset))
             .ok_or(EFAULT)?;
-        array.push(read(at, stride as usize)?, GFP_KERNEL | __GFP_NOWARN)?;
+        array.push(read(at, stride as usize)?, GFP_KERNEL_ACCOUNT | __GFP_NOWARN)?;
     }
 
     Ok(array)

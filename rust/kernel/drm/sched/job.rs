@@ -15,6 +15,10 @@ use crate::{
         Fence,
         SignallingSection, //
     },
+    dma_resv::{
+        HeldResv,
+        Usage, //
+    },
     drm::{
         self,
         file::DriverFile,
@@ -363,6 +367,23 @@ impl<T: Operations> PendingJob<T> {
         point: u64,
     ) -> Result {
         self.add_dependency(SyncObj::find_fence(file, handle, point)?)
+    }
+
+    /// Makes the job wait for the fences of a reservation object that somebody waits for who waits
+    /// for `usage`: see [`Usage::to_wait_for`].
+    ///
+    /// # Errors
+    ///
+    /// `ENOMEM`.
+    pub fn add_resv_dependencies(&mut self, resv: &HeldResv<'_>, usage: Usage) -> Result {
+        // SAFETY: The job is initialised, and `self` owns it. The lock is held.
+        to_result(unsafe {
+            bindings::drm_sched_job_add_resv_dependencies(
+                self.0.base.get(),
+                resv.as_raw(),
+                usage as bindings::dma_resv_usage,
+            )
+        })
     }
 
     /// Makes room for one more fence to wait for, which is going to exist only when nothing may
