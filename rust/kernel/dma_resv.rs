@@ -271,7 +271,9 @@ mod tests {
     /// The sum of the numbers of the fences that somebody waits for.
     fn sum(guard: &ResvGuard<'_>, usage: Usage) -> u64 {
         let mut sum = 0;
-        guard.held().for_each_fence(usage, |fence| sum += fence.seqno());
+        guard
+            .held()
+            .for_each_fence(usage, |fence| sum += fence.seqno());
         sum
     }
 

@@ -141,7 +141,10 @@ pub fn read_array<T: UserObject>(
             .checked_mul(stride.into())
             .and_then(|offset| address.checked_add(offset))
             .ok_or(EFAULT)?;
-        array.push(read(at, stride as usize)?, GFP_KERNEL_ACCOUNT | __GFP_NOWARN)?;
+        array.push(
+            read(at, stride as usize)?,
+            GFP_KERNEL_ACCOUNT | __GFP_NOWARN,
+        )?;
     }
 
     Ok(array)

@@ -77,6 +77,8 @@ impl Item {
 #[pin_data]
 struct Later {
     runs: Atomic<u32>,
+    #[pin]
+    ran: WaitQueue,
     queue: Arc<OwnedQueue>,
     #[pin]
     work: DelayedWork<Later>,
@@ -91,6 +93,7 @@ impl WorkItem for Later {
 
     fn run(this: Arc<Later>) {
         this.runs.add(1, Relaxed);
+        this.ran.wake_all();
     }
 }
 
@@ -107,6 +110,7 @@ impl Later {
         Arc::pin_init(
             pin_init!(Self {
                 runs: Atomic::new(0),
+                ran <- WaitQueue::new(c"tests::Later::ran", static_lock_class!()),
                 queue,
                 work <- new_delayed_work!("tests::Later"),
             }),
@@ -286,8 +290,9 @@ mod tests {
         let item = Later::new()?;
         OwnedQueue::mod_delayed(item.clone(), msecs_to_jiffies(NEVER_MS));
         OwnedQueue::mod_delayed(item.clone(), 0);
-        flush_delayed_work(&item);
-        assert_eq!(item.runs.load(Relaxed), 1);
+        assert!(item.ran.wait_timeout(msecs_to_jiffies(PATIENCE_MS), || {
+            item.runs.load(Relaxed) == 1
+        }));
         assert!(cancel_delayed_work_sync(&item).is_none());
         assert!(Arc::into_unique_or_drop(item).is_some());
         Ok(())

@@ -11,6 +11,10 @@ use super::mock::{
 };
 use crate::{
     dma_fence::Fence,
+    dma_resv::{
+        Resv,
+        Usage, //
+    },
     drm::sched::{
         pause_all,
         JobQueue, //
@@ -205,6 +209,46 @@ mod tests {
             Counts {
                 runs: 1,
                 freed: 1,
+                ..Counts::default()
+            }
+        );
+        Ok(())
+    }
+
+    #[test]
+    fn a_job_waits_for_the_fences_of_a_buffer() -> Result {
+        let bench = bench!(8);
+        let resv = KBox::pin_init(Resv::new(), GFP_KERNEL)?;
+        let (reader, writer) = (foreign()?, foreign()?);
+        let (mut reads, mut writes) = (bench.job(1)?, bench.job(2)?);
+        {
+            let mut guard = resv.lock()?;
+            guard.reserve(2)?;
+            guard.add_fence(&reader, Usage::Read);
+            guard.add_fence(&writer, Usage::Write);
+            reads.add_resv_dependencies(guard.held(), Usage::to_wait_for(false))?;
+            writes.add_resv_dependencies(guard.held(), Usage::to_wait_for(true))?;
+        }
+        let reads = reads.submit(|_| {});
+        let writes = writes.submit(|_| {});
+        bench.flush();
+        assert_eq!(bench.hardware.counts().runs, 0);
+        // Readers need not wait for each other.
+        writer.signal();
+        assert!(bench.hardware.runs(1));
+        bench.flush();
+        assert!(!bench.hardware.has(2));
+        reader.signal();
+        assert!(bench.hardware.runs(2));
+        bench.hardware.end(1, Ok(()));
+        bench.hardware.end(2, Ok(()));
+        assert_eq!(ended(&reads), Some(Ok(())));
+        assert_eq!(ended(&writes), Some(Ok(())));
+        assert_eq!(
+            bench.finish(),
+            Counts {
+                runs: 2,
+                freed: 2,
                 ..Counts::default()
             }
         );
