@@ -201,8 +201,17 @@ impl Csf {
     }
 
     /// The firmware halts or crashes by itself.
-    pub fn fail(&mut self, state: McuState) {
+    pub fn fail(&mut self, state: McuState, bus: &mut dyn Bus) {
         self.state = state;
+        if state == McuState::Halted {
+            let result = self.put_right(bus);
+            self.crash_on_fault(bus, result);
+        }
+    }
+
+    fn put_right(&mut self, bus: &mut dyn Bus) -> Result<(), Fault> {
+        self.garbage
+            .put_right(bus, &mut self.global, &mut self.groups)
     }
 
     /// Doorbell page `page` was written: 0 is the global one.
@@ -249,6 +258,7 @@ impl Csf {
                 );
             }
             bus.trace(TraceKind::Request, format_args!("firmware halted"));
+            self.put_right(bus)?;
             self.state = McuState::Halted;
         }
         Ok(())

@@ -128,8 +128,8 @@ impl Machine {
             return Err("the microcontroller does not run".to_owned());
         }
         self.hardware.faults.excuse();
-        self.csf.fail(state);
-        self.hardware.set_mcu_status(state as u32);
+        self.csf.fail(state, &mut self.hardware);
+        self.hardware.set_mcu_status(self.csf.state() as u32);
         Ok(())
     }
 

@@ -135,6 +135,23 @@ impl Garbage {
         Ok(())
     }
 
+    /// Puts right what was written, before the firmware stops for the host to start it again.
+    ///
+    /// # Errors
+    ///
+    /// The MCU cannot reach the interface.
+    pub(super) fn put_right(
+        &mut self,
+        bus: &mut dyn Bus,
+        global: &mut Global,
+        groups: &mut [Group],
+    ) -> Result<(), Fault> {
+        match self.0.as_mut().and_then(|run| run.repair.take()) {
+            Some(_) => repair(bus, global, groups),
+            None => Ok(()),
+        }
+    }
+
     /// When [`Garbage::update`] has something to do.
     pub(super) fn deadline(&self) -> Option<Instant> {
         let run = self.0.as_ref()?;

@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::asm::*;
 use super::bench::*;
 use crate::csf::Next;
-use crate::faults::{Key, Kind, Request, Values};
+use crate::faults::{Key, Kind, Request, Values, Where};
 
 fn arm(bench: &Bench, kind: Kind, values: &[(Key, u64)]) {
     let values = values
@@ -447,4 +447,34 @@ fn garbage_is_put_right_and_the_host_is_told() {
     bench.csf.doorbell(0, &mut bench.bus);
     assert_eq!(bench.pending(glb, PING), 0);
     assert_ne!(bench.irq() & GLOBAL, 0);
+}
+
+#[test]
+fn a_halted_firmware_leaves_no_garbage() {
+    let mut bench = Bench::new();
+    let glb = bench.glb();
+    let before = bench.get32(0, glb.output + 8);
+    let order = [
+        (Key::Seed, 9),
+        (Key::Where, Where::Events as u64),
+        (Key::PerS, 100_000),
+        (Key::RepairMs, 1 << 30),
+    ];
+    arm(&bench, Kind::Garbage, &order);
+    for _ in 0..20 {
+        bench.pass(Duration::from_millis(1));
+    }
+    assert_ne!(bench.get32(0, glb.output + 8), before);
+    bench.set_bits(glb, HALT, HALT);
+    bench.csf.doorbell(0, &mut bench.bus);
+    assert!(bench.csf.halted());
+    assert_eq!(bench.get32(0, glb.output + 8), before);
+    // The fast way back, with nobody excused any more.
+    bench.bus.faults.reset();
+    bench.csf.reset();
+    bench.set_bits(glb, 0, HALT);
+    bench.csf.boot(&mut bench.bus).unwrap();
+    bench.start_group(0, 1);
+    bench.exec(&mark(0));
+    assert_eq!(bench.data(0), DATA as u32);
 }
