@@ -16,6 +16,7 @@ pub use rk::drm::*;
 pub mod client;
 pub mod exec;
 pub mod gem_peek;
+pub mod gem_status;
 pub mod gem_sync;
 pub mod gpuvm_ext;
 pub mod master;

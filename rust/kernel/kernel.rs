@@ -36,6 +36,7 @@ pub mod module_ref;
 pub mod pm;
 pub mod prelude;
 pub mod sync;
+pub mod sysfs;
 pub mod task;
 pub mod timekeeping;
 pub mod tracepoint;
