@@ -15,6 +15,7 @@ pub use rk::drm::*;
 
 pub mod client;
 pub mod exec;
+pub mod fdinfo;
 pub mod gem_peek;
 pub mod gem_status;
 pub mod gem_sync;

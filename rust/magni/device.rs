@@ -17,6 +17,7 @@ use crate::{
     mmio::Mmio,
     mmu::Mmu,
     power::Power,
+    profiling::Profiling,
     regs::mcu::IRQ_GLOBAL,
     reset::Reset,
     sched::Scheduler, //
@@ -106,12 +107,15 @@ pub(crate) struct Device {
     pub(crate) info: GpuInfo,
     /// Power.
     pub(crate) power: Arc<Power>,
+    /// What is measured.
+    pub(crate) profiling: Arc<Profiling>,
     /// Need of a reset.
     pub(crate) reset: Arc<Reset>,
 }
 
 impl Device {
     /// Makes the GPU of its blocks.
+    #[expect(clippy::too_many_arguments, reason = "each is a block of its own")]
     pub(crate) fn new(
         dev: &device::Device,
         mmio: Arc<Mmio>,
@@ -120,6 +124,7 @@ impl Device {
         fw: Arc<Firmware>,
         info: GpuInfo,
         reset: Arc<Reset>,
+        profiling: Arc<Profiling>,
     ) -> Result<Arc<Self>> {
         Ok(Arc::new(
             Self {
@@ -131,6 +136,7 @@ impl Device {
                 info,
                 power: Power::new(dev)?,
                 reset,
+                profiling,
             },
             GFP_KERNEL,
         )?)

@@ -8,6 +8,7 @@ use crate::{
         Device,
         Upcall, //
     },
+    fdinfo,
     file::File,
     flush_id::FlushIdPage,
     fw::{
@@ -41,6 +42,10 @@ use crate::{
     },
     params::AUTOSUSPEND_DELAY_MS,
     power::Supplies,
+    profiling::{
+        Profiling,
+        ProfilingFile, //
+    },
     regs::gpu::COHERENCY_FEATURES,
     reset::Reset,
     sched::Scheduler, //
@@ -58,6 +63,7 @@ use kernel::{
     },
     drm::{
         self,
+        fdinfo::FdInfo,
         ioctl::RENDER_ALLOW,
         registration::{
             EarlyRegistration,
@@ -84,7 +90,9 @@ use kernel::{
         ActiveRef, //
     },
     prelude::*,
+    static_lock_class,
     sync::Arc,
+    sysfs::NumberFile,
     tracepoint::PowerStatusRegistration,
     uapi, //
 };
@@ -122,6 +130,9 @@ kernel::of_device_table!(
     ]
 );
 
+/// The file that says what is measured.
+type ProfilingAttribute = Pin<KBox<NumberFile<ProfilingFile>>>;
+
 /// Watches the units' power while somebody traces it.
 type PowerTracing = Pin<KBox<PowerStatusRegistration<PowerWatch>>>;
 
@@ -135,6 +146,7 @@ type Irq<'bound, T> = Pin<KBox<ThreadedRegistration<'bound, IrqThread<T>>>>;
 /// off.
 pub(crate) struct BoundData<'bound> {
     _registration: EarlyRegistration<'bound, MagniDrm>,
+    _profiling: ProfilingAttribute,
     _power_watch: Option<PowerTracing>,
     _shutdown: Shutdown<'bound>,
     _irqs: Irqs<'bound>,
@@ -368,7 +380,13 @@ impl platform::Driver for MagniPlatform {
 
         info.log(dev);
 
-        let device = Device::new(dev, mmio, gpu, mmu, fw, info, reset)?;
+        let profiling = Profiling::new(supplies.clocks().core_rate())?;
+        let profiling_file = KBox::pin_init(
+            NumberFile::new(dev, ProfilingFile(profiling.clone()), static_lock_class!()),
+            GFP_KERNEL,
+        )?;
+
+        let device = Device::new(dev, mmio, gpu, mmu, fw, info, reset, profiling)?;
         shutdown.device = Some(device.clone());
         let sched = Scheduler::new(&device)?;
         shutdown.sched = Some(sched.clone());
@@ -397,6 +415,7 @@ impl platform::Driver for MagniPlatform {
 
         Ok(BoundData {
             _registration: registration,
+            _profiling: profiling_file,
             _power_watch: power_watch,
             _shutdown: shutdown,
             _irqs: irqs,
@@ -422,6 +441,10 @@ impl DriverTable for MagniDrm {
         }
 
         prepare_cpu_mapping(drm.into(), object)
+    }
+
+    fn show_fdinfo(dev: &DrmDevice<Registered>, file: &DrmFile, out: &mut FdInfo<'_>) {
+        dev.registration_data_with(|sched| fdinfo::show(sched, &file.inner(), out));
     }
 
     fn io_base(file: &DrmFile) -> u64 {

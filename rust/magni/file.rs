@@ -8,14 +8,18 @@ use crate::{
         MagniDrm, //
     },
     mmu::VmPool,
+    profiling::Usage,
     sched::GroupPool, //
 };
 use kernel::{
     drm::file::DriverFile,
     prelude::*,
-    sync::atomic::{
-        ordering,
-        Atomic, //
+    sync::{
+        atomic::{
+            ordering,
+            Atomic, //
+        },
+        Arc, //
     },
     task::in_compat_syscall,
     uapi, //
@@ -30,6 +34,7 @@ const MMIO_BASE_32: u64 = uapi::DRM_PANTHOR_USER_MMIO_OFFSET_32BIT;
 #[pin_data]
 pub(crate) struct File {
     mmio_base: Atomic<u64>,
+    usage: Arc<Usage>,
     // Groups hold their VMs, so they go first.
     #[pin]
     groups: GroupPool,
@@ -47,9 +52,12 @@ impl DriverFile for File {
             MMIO_BASE_64
         };
 
+        let usage = Usage::new()?;
+
         KBox::pin_init(
             pin_init!(Self {
                 mmio_base: Atomic::new(mmio_base),
+                usage,
                 groups <- GroupPool::new(),
                 vms <- VmPool::new(),
             }),
@@ -76,6 +84,11 @@ impl File {
         self.mmio_base.store(base, ordering::Relaxed);
 
         Ok(())
+    }
+
+    /// What the file's jobs have used.
+    pub(crate) fn usage(&self) -> &Arc<Usage> {
+        &self.usage
     }
 
     /// The file's groups.

@@ -14,9 +14,12 @@ use crate::{
     },
 };
 use kernel::{
-    drm::gem::{
-        self,
-        shmem, //
+    drm::{
+        gem::{
+            self,
+            shmem, //
+        },
+        gem_status, //
     },
     io::Io,
     new_mutex,
@@ -115,13 +118,15 @@ pub(crate) fn new_bo(
     cached: bool,
     exclusive: Option<&Bo>,
 ) -> Result<ARef<Bo>> {
+    static STATUS: gem_status::Storage = gem_status::Storage::new();
+
     let size = usize::try_from(size)
         .ok()
         .and_then(|size| size.checked_next_multiple_of(PAGE_SIZE))
         .filter(|size| isize::try_from(*size).is_ok())
         .ok_or(EINVAL)?;
 
-    Bo::new(
+    let bo = Bo::new(
         dev,
         size,
         shmem::ObjectConfig {
@@ -133,7 +138,10 @@ pub(crate) fn new_bo(
             exclusive: exclusive.map(ARef::from),
             cached,
         },
-    )
+    )?;
+    gem_status::report(&bo, &STATUS)?;
+
+    Ok(bo)
 }
 
 /// To be called before user space can map `bo`.

@@ -18,6 +18,7 @@ use kernel::{
 
 mod device;
 mod driver;
+mod fdinfo;
 mod file;
 mod flush_id;
 mod fw;
@@ -30,6 +31,7 @@ mod mmio;
 mod mmu;
 mod params;
 mod power;
+mod profiling;
 mod regs;
 mod reset;
 mod sched;

@@ -8,6 +8,7 @@
 //!
 //! - more feature bits, sync objects for instance;
 //! - a say in which objects are exported;
+//! - what a file says about itself;
 //! - an `mmap` that serves pages of the device's registers beside GEM objects;
 //! - no import of foreign buffers and no dumb buffers: upstream's shmem helpers would make plain
 //!   C objects for them, which the driver would then take for its own, larger ones.
@@ -19,6 +20,7 @@ use crate::{
     drm::{
         self,
         driver::AllocImpl,
+        fdinfo::FdInfo,
         file::DriverFile,
         gem::BaseObject, //
     },
@@ -62,6 +64,14 @@ pub trait DriverTable:
     /// Prepares `object` for being shared with other devices; an error refuses it.
     fn prepare_export(dev: &drm::Device<Self, drm::Registered>, object: &Self::Object) -> Result
     where
+        Self: Sized;
+
+    /// Writes what `file`'s entry in `/proc/<pid>/fdinfo` says, beyond what DRM writes.
+    fn show_fdinfo(
+        dev: &drm::Device<Self, drm::Registered>,
+        file: &drm::File<Self::File>,
+        out: &mut FdInfo<'_>,
+    ) where
         Self: Sized;
 
     /// The first `mmap` offset, in bytes, that means a register page for this `file`.
@@ -182,9 +192,11 @@ pub fn install<T: DriverTable>(dev: &drm::UnregisteredDevice<T>) -> Result {
         let (mut driver, mut fops) = unsafe { (*(*raw).driver, *(*(*raw).driver).fops) };
 
         fops.mmap = Some(mmap::<T>);
+        fops.show_fdinfo = Some(bindings::drm_show_fdinfo);
         storage.fops.populate(Fops(fops));
 
         driver.driver_features |= T::FEATURES;
+        driver.show_fdinfo = Some(show_fdinfo::<T>);
         driver.gem_prime_import_sg_table = None;
         driver.dumb_create = None;
         driver.prime_handle_to_fd = Some(prime_handle_to_fd::<T>);
@@ -251,6 +263,29 @@ unsafe extern "C" fn prime_handle_to_fd<T: DriverTable>(
 
     // SAFETY: The arguments are those of this function.
     unsafe { bindings::drm_gem_prime_handle_to_fd(dev, file, handle, flags, prime_fd) }
+}
+
+/// # Safety
+///
+/// Called as `show_fdinfo` of a device of `T`.
+unsafe extern "C" fn show_fdinfo<T: DriverTable>(
+    printer: *mut bindings::drm_printer,
+    file: *mut bindings::drm_file,
+) {
+    // SAFETY: `file` is an open file of a device of `T` that was registered; the printer is for
+    // this call only.
+    let (dev, opened, mut out) = unsafe {
+        (
+            drm::Device::<T, drm::Ioctl>::from_raw((*(*file).minor).dev),
+            drm::File::<T::File>::from_raw(file),
+            FdInfo::new(printer, file),
+        )
+    };
+
+    // DRM does not ask for a device that is gone.
+    if let Some(dev) = dev.registration_guard() {
+        T::show_fdinfo(&dev, opened, &mut out);
+    }
 }
 
 /// # Safety

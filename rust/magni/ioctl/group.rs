@@ -140,7 +140,8 @@ pub(crate) fn create(
     }
 
     let vm = file.inner().vms().get(args.vm_id)?;
-    let group = Group::new(BoundDevice::from(drm), sched, &vm, settings, &queues)?;
+    let usage = file.inner().usage().clone();
+    let group = Group::new(BoundDevice::from(drm), sched, &vm, settings, &queues, usage)?;
     args.group_handle = file.inner().groups().add(&group)?;
 
     Ok(0)

@@ -32,6 +32,7 @@ use crate::{
         MapFlags,
         Vm, //
     },
+    profiling::Usage,
     trace::{
         self,
         GroupState,
@@ -210,6 +211,8 @@ pub(crate) struct Inner {
     id: u32,
     settings: Settings,
     queues: KVec<Arc<Queue>>,
+    /// Bytes of the sync objects' buffer.
+    syncs_size: u64,
     suspend_buf: KernelBo,
     protected_suspend_buf: Option<KernelBo>,
     pub(super) residency: Residency,
@@ -300,6 +303,18 @@ impl Inner {
     /// The group's number, for people to read.
     pub(super) fn id(&self) -> u32 {
         self.id
+    }
+
+    /// Bytes of the buffers that the kernel has made for the group.
+    pub(super) fn memory(&self) -> u64 {
+        let own = self.suspend_buf.size()
+            + self
+                .protected_suspend_buf
+                .as_ref()
+                .map_or(0, KernelBo::size)
+            + self.syncs_size;
+        let queues = self.queues.iter().map(|queue| queue.memory());
+        own + queues.sum::<u64>()
     }
 
     /// The process that made the group.
@@ -423,6 +438,8 @@ impl Drop for Inner {
 impl Group {
     /// Makes a group on `vm`, off the hardware, with a queue for each of `queues`.
     ///
+    /// What its jobs use is added to `usage`.
+    ///
     /// # Errors
     ///
     /// `EINVAL` if a ring's size is not one that the hardware has, or a priority is above 15;
@@ -433,6 +450,7 @@ impl Group {
         vm: &Arc<Vm>,
         settings: Settings,
         queues: &[QueueSettings],
+        usage: Arc<Usage>,
     ) -> Result<Arc<Self>> {
         for queue in queues {
             if !queue.ring_size.is_power_of_two()
@@ -475,6 +493,14 @@ impl Group {
                 priority: queue.priority,
                 ring: KernelBo::new(cx, vm, queue.ring_size.into(), data, Va::Auto)?,
                 iface: fw.alloc_ring_interface(cx)?,
+                samples: KernelBo::new(
+                    cx,
+                    vm,
+                    queue::samples_size(queue.ring_size),
+                    data,
+                    Va::Auto,
+                )?,
+                usage: usage.clone(),
                 syncs: syncs.clone(),
                 jobs,
                 timeouts: timeouts.clone(),
@@ -486,6 +512,7 @@ impl Group {
             id,
             settings,
             queues: all,
+            syncs_size: syncs.size(),
             suspend_buf,
             protected_suspend_buf,
             residency: Residency::new(),

@@ -12,6 +12,7 @@ use super::{
 };
 use crate::{
     power::PowerRef,
+    profiling::Mask,
     Magni, //
 };
 use kernel::{
@@ -59,6 +60,8 @@ pub(crate) struct Resources {
     pub(crate) fence: FenceAlloc<Names>,
     /// Taken in the ioctl, so that a doorbell always meets a powered GPU.
     pub(crate) power: PowerRef,
+    /// What the job is measured for.
+    pub(crate) measure: Mask,
 }
 
 impl Operations for Jobs {
@@ -120,16 +123,18 @@ pub(crate) fn create(
     if !group.can_run() {
         return Err(EINVAL);
     }
+    let measure = group.device().profiling.mask();
     let jobs = group.queue(queue).ok_or(EINVAL)?.jobs();
     let resources = match call {
         Some(_) => Some(Resources {
             fence: FenceAlloc::new(GFP_KERNEL)?,
             power: group.device().power_get()?,
+            measure,
         }),
         None => None,
     };
     let credits = match call {
-        Some(_) => super::stream::JOB_INSTRS as u32,
+        Some(_) => super::stream::job_instrs(measure) as u32,
         None => 1,
     };
     jobs.new_job(

@@ -65,6 +65,20 @@ impl GroupPool {
         groups.get(place).cloned().flatten().ok_or(EINVAL)
     }
 
+    /// Bytes that the kernel has allocated for the groups, and for those of them that are on the
+    /// hardware.
+    pub(crate) fn memory(&self) -> (u64, u64) {
+        let (mut all, mut active) = (0, 0);
+        for group in self.groups.lock().iter().flatten() {
+            let size = group.memory();
+            all += size;
+            if group.residency.slot().is_some() {
+                active += size;
+            }
+        }
+        (all, active)
+    }
+
     /// Takes `handle` back and destroys its group.
     ///
     /// # Errors

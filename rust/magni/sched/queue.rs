@@ -13,14 +13,19 @@ use super::{
         self,
         Abi,
         Call,
-        JOB_BYTES,
-        JOB_INSTRS, //
+        MAX_INSTRS,
+        MIN_BYTES, //
     },
     timer::JobTimer, //
 };
 use crate::{
     gem::KernelBo,
     power::PowerRef,
+    profiling::{
+        Mask,
+        Sample,
+        Usage, //
+    },
     trace::QueueTag,
     Magni, //
 };
@@ -84,8 +89,11 @@ struct InFlight {
     fence: DriverFence,
     /// The value of the sync object once the job has completed.
     seqno: u64,
-    /// Where the job ends in the ring.
+    /// Where the job starts and ends, in bytes since the queue was made.
+    start: u64,
     end: u64,
+    /// What is in its sample.
+    measured: Mask,
     /// Keeps the GPU powered until the fence has signalled.
     power: PowerRef,
 }
@@ -146,6 +154,9 @@ pub(crate) struct Queue {
     priority: u8,
     ring_bo: KernelBo,
     iface: KernelBo,
+    /// A [`Sample`] for each job that the ring can hold.
+    samples: KernelBo,
+    usage: Arc<Usage>,
     /// The sync objects of the group, one for each queue.
     syncs: Arc<KernelBo>,
     context: FenceContext<Names>,
@@ -176,6 +187,10 @@ pub(crate) struct Parts {
     pub(crate) ring: KernelBo,
     /// Mapped in the MCU's VM; a page that the kernel writes, and one that the firmware writes.
     pub(crate) iface: KernelBo,
+    /// Mapped in the group's VM; [`samples_size`] bytes.
+    pub(crate) samples: KernelBo,
+    /// What the jobs of the group's file use.
+    pub(crate) usage: Arc<Usage>,
     /// Mapped in the group's VM; [`SYNC_BYTES`] for each queue, zeroed.
     pub(crate) syncs: Arc<KernelBo>,
     pub(crate) jobs: ARef<JobQueue<Jobs>>,
@@ -187,7 +202,19 @@ pub(crate) struct Parts {
 /// One job's place always stays free: a job counts as completed while its last instructions,
 /// behind the update of the sync object, may still be fetched.
 pub(crate) fn ring_credits(size: u32) -> u32 {
-    size / size_of::<u64>() as u32 - JOB_INSTRS as u32
+    size / size_of::<u64>() as u32 - MAX_INSTRS as u32
+}
+
+/// Bytes of the samples for a ring of `size` bytes.
+pub(crate) fn samples_size(size: u32) -> u64 {
+    u64::from(size) / MIN_BYTES * Sample::BYTES
+}
+
+/// Where the sample of a job is, in bytes, that starts at byte `start` of the ring.
+///
+/// Jobs that are in the ring at a time start at least [`MIN_BYTES`] apart, so that each has its own.
+fn sample_offset(start: u64) -> usize {
+    (start / MIN_BYTES * Sample::BYTES) as usize
 }
 
 impl Queue {
@@ -197,7 +224,7 @@ impl Queue {
     ///
     /// `ENOMEM`.
     pub(crate) fn new(parts: Parts) -> Result<Arc<Self>> {
-        let in_flight = Fifo::new((parts.ring.size() / JOB_BYTES) as usize)?;
+        let in_flight = Fifo::new((parts.ring.size() / MIN_BYTES) as usize)?;
         Arc::pin_init(
             pin_init!(Self {
                 tag: parts.tag,
@@ -205,6 +232,8 @@ impl Queue {
                 priority: parts.priority,
                 ring_bo: parts.ring,
                 iface: parts.iface,
+                samples: parts.samples,
+                usage: parts.usage,
                 syncs: parts.syncs,
                 context: FenceContext::new(),
                 jobs: parts.jobs,
@@ -249,6 +278,11 @@ impl Queue {
     /// GPU address and size in bytes of the ring, in the group's VM.
     pub(crate) fn ring_range(&self) -> (u64, u32) {
         (self.ring_bo.va(), self.ring_bo.size() as u32)
+    }
+
+    /// Bytes of the queue's own buffers.
+    pub(crate) fn memory(&self) -> u64 {
+        self.ring_bo.size() + self.iface.size() + self.samples.size()
     }
 
     /// Addresses of the shared pages in the MCU's VM: the kernel's, then the firmware's.
@@ -304,30 +338,43 @@ impl Queue {
             return Err(error);
         }
 
-        let instrs = stream::job(
+        // The size is a power of two.
+        let mask = self.ring_bo.size() - 1;
+        let sample = sample_offset(ring.insert & mask);
+        let stream = stream::job(
             abi,
             &Call {
                 start: call.start,
                 size: call.size,
                 latest_flush: call.latest_flush,
                 sync: self.sync_address(),
+                measure: resources.measure,
+                sample: self.samples.va() + sample as u64,
             },
         );
-        // The size is a power of two.
-        let mask = self.ring_bo.size() - 1;
-        for (i, instr) in instrs.into_iter().enumerate() {
+        if resources.measure != Mask::NONE {
+            // The job may be cut short, and the place had another's.
+            for at in (sample..sample + Sample::BYTES as usize).step_by(8) {
+                self.samples.cpu().write64(at, 0)?;
+            }
+        }
+        let instrs = stream.instrs();
+        for (i, instr) in instrs.iter().copied().enumerate() {
             let at = (ring.insert + (i * size_of::<u64>()) as u64) & mask;
             self.ring_bo.cpu().write64(at as usize, instr)?;
         }
 
         let seqno = ring.seqno + 1;
-        let end = ring.insert + JOB_BYTES;
+        let start = ring.insert;
+        let end = start + size_of_val(instrs) as u64;
         let fence = resources.fence.init(&self.context, seqno);
         let shared: ARef<Fence> = fence.fence().into();
         let job = InFlight {
             fence,
             seqno,
+            start,
             end,
+            measured: resources.measure,
             power: resources.power,
         };
         if let Err(job) = ring.jobs.push(job) {
@@ -385,13 +432,39 @@ impl Queue {
                     progress = Progress::Some;
                 }
             }
-            let powers = batch.map(|job| job.map(|job| job.end(&self.tag, None)));
+            let end = |job: InFlight| {
+                self.account(&job);
+                job.end(&self.tag, None)
+            };
+            let powers = batch.map(|job| job.map(end));
             drop(ending);
             // May take the power away, which takes longer.
             drop(powers);
             if !more {
                 return progress;
             }
+        }
+    }
+
+    /// Adds what a job that has completed has used to its file's usage.
+    fn account(&self, job: &InFlight) {
+        if job.measured == Mask::NONE {
+            return;
+        }
+        let at = sample_offset(job.start & (self.ring_bo.size() - 1));
+        let read = |offset: u64| self.samples.cpu().read64(at + offset as usize);
+        // It is inside of the buffer.
+        if let (Ok(cycles_before), Ok(cycles_after), Ok(ticks_before), Ok(ticks_after)) = (
+            read(Sample::CYCLES_BEFORE),
+            read(Sample::CYCLES_AFTER),
+            read(Sample::TICKS_BEFORE),
+            read(Sample::TICKS_AFTER),
+        ) {
+            let sample = Sample {
+                cycles: (cycles_before, cycles_after),
+                ticks: (ticks_before, ticks_after),
+            };
+            self.usage.add(job.measured, &sample);
         }
     }
 
@@ -412,7 +485,7 @@ impl Queue {
         let extract = self.iface.cpu().read64(IFACE_EXTRACT)?;
         let mut ring = self.ring.lock();
         if let Some(job) = ring.jobs.find_mut(|job| extract < job.end) {
-            if job.end - JOB_BYTES <= extract {
+            if job.start <= extract {
                 job.fence.set_error(error);
             }
         }
