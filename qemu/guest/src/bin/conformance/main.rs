@@ -3,11 +3,11 @@
 //! What a driver of the panthor uAPI must do, as named tests; expectations are those of the C driver in Linux 7.3.
 //!
 //! Tests whose names begin with `later::` are about ioctls and behaviour beyond what Magni has: `conformance --skip
-//! later::` leaves them out. Four kinds of tests are ignored on the C driver of Linux 7.3: `c_oopses::` make it write
+//! later::` leaves them out. Five kinds of tests are ignored on the C driver of Linux 7.3: `c_oopses::` make it write
 //! through a NULL pointer, which ends the kernel, `c_stalls::` make it forget groups now and then, `c_races::` make it
 //! use an address space with another VM's fault still pending, and `c_overruns::` make it write into a full ring over
 //! instructions that the GPU has yet to fetch: it counts a job's place as free when the fence signals, with the job's
-//! last instructions still to come. Everything else is for any driver.
+//! last instructions still to come; `c_forgets::` are about what it loses. Everything else is for any driver.
 
 mod arrays;
 mod bind;
@@ -15,6 +15,7 @@ mod bo;
 mod core;
 mod cx;
 mod faults;
+mod fdinfo;
 mod group;
 mod isolation;
 mod jobs;
@@ -54,6 +55,7 @@ fn main() -> ExitCode {
     sync::tests(&mut tests);
     faults::tests(&mut tests);
     sched::tests(&mut tests);
+    fdinfo::tests(&mut tests);
     later::tests(&mut tests);
     libtest_mimic::run(&args, tests.into_trials()).exit_code()
 }
