@@ -255,6 +255,11 @@ impl<'bound> Irqs<'bound> {
             upcall: upcall.clone(),
             reset: reset.clone(),
         };
+        let gpu = GpuIrq {
+            gpu: gpu.clone(),
+            mcu: events.clone(),
+            reset: reset.clone(),
+        };
         let fault = MmuIrq {
             mmu: mmu.clone(),
             upcall: upcall.clone(),
@@ -263,7 +268,7 @@ impl<'bound> Irqs<'bound> {
         Ok(Self {
             _job: request_irq(pdev, c"job", c"magni-job", job)?,
             _mmu: request_irq(pdev, c"mmu", c"magni-mmu", fault)?,
-            _gpu: request_irq(pdev, c"gpu", c"magni-gpu", GpuIrq(gpu.clone()))?,
+            _gpu: request_irq(pdev, c"gpu", c"magni-gpu", gpu)?,
         })
     }
 }

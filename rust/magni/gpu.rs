@@ -3,6 +3,7 @@
 //! The GPU as a whole: reset, L2 power, cache maintenance, faults.
 
 use crate::{
+    fw::McuEvents,
     irq::{
         IrqLine,
         Service, //
@@ -10,6 +11,7 @@ use crate::{
     mmio::Mmio,
     mmu::fault,
     regs::gpu::*,
+    reset::Reset,
     trace, //
 };
 use kernel::{
@@ -97,7 +99,10 @@ impl Gpu {
 
     /// Serves the block's interrupts from now on.
     pub(crate) fn enable_irq(&self) -> Result {
-        let events = irq::FAULT | irq::PROTECTED_FAULT | irq::CLEAN_CACHES_COMPLETED;
+        let events = irq::FAULT
+            | irq::PROTECTED_FAULT
+            | irq::CLEAN_CACHES_COMPLETED
+            | irq::MCU_STATUS_CHANGED;
         self.line.clear(events)?;
         self.line.enable(events)
     }
@@ -322,15 +327,22 @@ impl PowerStatusListener for PowerWatch {
 }
 
 /// Serves interrupt line "gpu".
-pub(crate) struct GpuIrq(pub(crate) Arc<Gpu>);
+pub(crate) struct GpuIrq {
+    /// The block.
+    pub(crate) gpu: Arc<Gpu>,
+    /// Knows what the firmware should be doing.
+    pub(crate) mcu: Arc<McuEvents>,
+    /// Asked for when it does not.
+    pub(crate) reset: Arc<Reset>,
+}
 
 impl Service for GpuIrq {
     fn line(&self) -> &IrqLine {
-        &self.0.line
+        &self.gpu.line
     }
 
     fn serve(&self, events: u32) {
-        let gpu = &self.0;
+        let gpu = &self.gpu;
         // Before the event is cleared: the next fault's cause takes the place of this one's then.
         if events & irq::FAULT != 0 {
             gpu.report_fault();
@@ -342,6 +354,9 @@ impl Service for GpuIrq {
         }
         if events & irq::PROTECTED_FAULT != 0 {
             dev_warn!(gpu.dev, "GPU fault in protected mode\n");
+        }
+        if events & irq::MCU_STATUS_CHANGED != 0 {
+            self.mcu.check_status(&self.reset);
         }
         if events & irq::CLEAN_CACHES_COMPLETED != 0 {
             *gpu.flushing.lock() = false;

@@ -41,12 +41,46 @@ const RUNNING: u32 = 1 << 1;
 /// The GPU could not be reset; it never will be.
 const LOST: u32 = 1 << 2;
 
+/// Whether a reset is needed: what there is of the three above.
+struct Need(Atomic<u32>);
+
+impl Need {
+    /// Sets the bits in `set` and clears those in `clear`; returns what there was before.
+    fn change(&self, set: u32, clear: u32) -> u32 {
+        let mut old = self.0.load(ordering::Relaxed);
+        while let Err(now) = self.0.cmpxchg(old, old & !clear | set, ordering::Full) {
+            old = now;
+        }
+        old
+    }
+
+    fn get(&self) -> u32 {
+        self.0.load(ordering::Acquire)
+    }
+
+    /// Asks for a reset; returns whether somebody has to be told.
+    fn ask(&self) -> bool {
+        self.change(REQUESTED, 0) & (REQUESTED | LOST) == 0
+    }
+
+    fn begin(&self) {
+        self.change(RUNNING, REQUESTED);
+    }
+
+    fn end(&self) {
+        self.change(0, RUNNING);
+    }
+
+    fn give_up(&self) {
+        self.change(LOST, RUNNING | REQUESTED);
+    }
+}
+
 /// The GPU's need of a reset.
 #[pin_data]
 pub(crate) struct Reset {
     dev: ARef<Device>,
-    /// What there is of the three above.
-    state: Atomic<u32>,
+    need: Need,
     /// Who wait for its end.
     #[pin]
     ended: WaitQueue,
@@ -61,7 +95,7 @@ impl Reset {
         Arc::pin_init(
             pin_init!(Self {
                 dev: dev.into(),
-                state: Atomic::new(0),
+                need: Need(Atomic::new(0)),
                 ended <- WaitQueue::new(c"magni::Reset::ended", static_lock_class!()),
                 worker <- new_spinlock!(None, "magni::Reset::worker"),
             }),
@@ -69,19 +103,10 @@ impl Reset {
         )
     }
 
-    /// Sets the bits in `set` and clears those in `clear`; returns what there was before.
-    fn change(&self, set: u32, clear: u32) -> u32 {
-        let mut old = self.state.load(ordering::Relaxed);
-        while let Err(now) = self.state.cmpxchg(old, old & !clear | set, ordering::Full) {
-            old = now;
-        }
-        old
-    }
-
     /// Asks for a reset because of `reason`. May be called from any task context, any number of
     /// times. One that is asked for while the GPU is being reset is done after that.
     pub(crate) fn schedule(&self, reason: &str) {
-        if self.change(REQUESTED, 0) & (REQUESTED | LOST) != 0 {
+        if !self.need.ask() {
             return;
         }
 
@@ -95,33 +120,33 @@ impl Reset {
     /// Whether the GPU is stuck or being reset, or lost: there is no point in asking it for
     /// anything.
     pub(crate) fn is_pending(&self) -> bool {
-        self.state.load(ordering::Acquire) != 0
+        self.need.get() != 0
     }
 
     /// Whether the GPU could not be reset.
     pub(crate) fn is_lost(&self) -> bool {
-        self.state.load(ordering::Acquire) & LOST != 0
+        self.need.get() & LOST != 0
     }
 
     /// Whether a reset was asked for since the last one [began](Self::begin).
     pub(crate) fn is_requested(&self) -> bool {
-        self.state.load(ordering::Acquire) & REQUESTED != 0
+        self.need.get() & REQUESTED != 0
     }
 
     /// The GPU is being reset, or brought up otherwise: what was asked for before is being done.
     pub(crate) fn begin(&self) {
-        self.change(RUNNING, REQUESTED);
+        self.need.begin();
     }
 
     /// The GPU works again, unless a reset was asked for meanwhile.
     pub(crate) fn end(&self) {
-        self.change(0, RUNNING);
+        self.need.end();
         self.ended.wake_all();
     }
 
     /// The GPU does not work, and never will.
     pub(crate) fn give_up(&self) {
-        self.change(LOST, RUNNING | REQUESTED);
+        self.need.give_up();
         self.ended.wake_all();
     }
 
@@ -159,5 +184,47 @@ impl Reset {
         let worker = self.worker.lock().take();
         self.ended.wake_all();
         drop(worker);
+    }
+}
+
+#[kunit_tests(magni_reset)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reset_is_asked_for_once() {
+        let need = Need(Atomic::new(0));
+        assert!(need.ask());
+        assert!(!need.ask());
+        need.begin();
+        assert_eq!(need.get(), RUNNING);
+        need.end();
+        assert_eq!(need.get(), 0);
+        assert!(need.ask());
+    }
+
+    #[test]
+    fn one_that_is_asked_for_meanwhile_is_not_lost() {
+        let need = Need(Atomic::new(0));
+        need.begin();
+        assert!(need.ask());
+        need.end();
+        assert_eq!(need.get(), REQUESTED);
+        // What was asked for before it begins is done with it.
+        need.begin();
+        assert_eq!(need.get(), RUNNING);
+    }
+
+    #[test]
+    fn what_is_lost_stays_lost() {
+        let need = Need(Atomic::new(0));
+        need.ask();
+        need.begin();
+        need.give_up();
+        assert_eq!(need.get(), LOST);
+        assert!(!need.ask());
+        need.begin();
+        need.end();
+        assert!(need.get() & LOST != 0);
     }
 }

@@ -86,6 +86,20 @@ impl McuEvents {
         }) || self.line.raw().is_ok_and(|raw| raw & IRQ_GLOBAL != 0)
     }
 
+    /// Asks for a reset if the firmware has stopped by itself.
+    pub(crate) fn check_status(&self, reset: &Reset) {
+        if !self.booted.load(ordering::Acquire) || self.halting.load(ordering::Acquire) {
+            return;
+        }
+
+        // One that is disabled was stopped by the host.
+        match self.mmio.read(MCU_STATUS).map(|status| status.value()) {
+            Ok(Status::Fatal) => reset.schedule("the firmware stopped because of an error"),
+            Ok(Status::Halted) => reset.schedule("the firmware stopped"),
+            _ => {}
+        }
+    }
+
     /// Sleeps until `condition`, which the firmware makes true, or the timeout; returns whether it
     /// holds.
     pub(super) fn wait(&self, timeout: Jiffies, condition: impl FnMut() -> bool) -> bool {
@@ -113,20 +127,7 @@ impl JobIrq {
             return;
         }
 
-        match self
-            .events
-            .mmio
-            .read(MCU_STATUS)
-            .map(|status| status.value())
-        {
-            Ok(Status::Fatal) => self
-                .reset
-                .schedule("the firmware stopped because of an error"),
-            Ok(Status::Halted) if !self.events.halting.load(ordering::Acquire) => {
-                self.reset.schedule("the firmware stopped")
-            }
-            _ => {}
-        }
+        self.events.check_status(&self.reset);
     }
 }
 

@@ -170,6 +170,8 @@ pub(crate) mod irq {
     pub(crate) const POWER_CHANGED_ALL: u32 = 1 << 10;
     /// A cache flush is done.
     pub(crate) const CLEAN_CACHES_COMPLETED: u32 = 1 << 17;
+    /// The microcontroller has started or stopped.
+    pub(crate) const MCU_STATUS_CHANGED: u32 = 1 << 19;
 }
 
 /// Address of a GPU fault.
