@@ -2,6 +2,7 @@
 
 //! The device goes: taken away with jobs in flight, or given up since it cannot be reset.
 
+use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 
 use anyhow::{bail, ensure, Context, Result};
@@ -11,7 +12,7 @@ use guest::sync::FenceStatus;
 use guest::{Device, Vm};
 
 use crate::baseline::Baseline;
-use crate::frame::{ends, so_far, wait_for, works, works_within, Line};
+use crate::frame::{ends, files, so_far, wait_for_files, works, works_within, Line};
 use crate::model::Faults;
 use crate::times::Times;
 use crate::victim::Victim;
@@ -36,15 +37,32 @@ pub(crate) fn not_for_c(device: &Device, why: &str) -> Result<()> {
     Ok(())
 }
 
+/// Sees to it that the tests after this one find a device, however this one ends.
+struct Back<'a>(&'a Binding);
+
+impl Drop for Back<'_> {
+    fn drop(&mut self) {
+        if Device::open().is_err() {
+            // The faults go when their channel does; what cannot be put right here shows in the tests that follow.
+            if let Ok(faults) = Faults::open() {
+                drop(faults);
+            }
+            if self.0.is_bound() {
+                let _ = self.0.unbind();
+            }
+            let _ = self.0.bind();
+        }
+    }
+}
+
 /// Waits for the ends of jobs whose device may be gone; all must have failed.
 fn all_fail(
-    device: &Device,
-    victim: &Victim,
+    fences: &[OwnedFd],
     since: Instant,
     bound: Duration,
     patience: Duration,
 ) -> Result<Line> {
-    let statuses = wait_for(device, &victim.fences, patience)?;
+    let statuses = wait_for_files(fences, patience)?;
     let line = Line {
         errors: ends(&statuses),
         bound,
@@ -90,17 +108,19 @@ fn unbind(fault: Option<&str>) -> Result<Line> {
     if let (Some(faults), Some(order)) = (&mut faults, fault) {
         faults.order(order)?;
     }
+    let fences = files(&victim.fences)?;
+    let _back = Back(&binding);
     let since = Instant::now();
     binding.unbind().context("unbind")?;
     ensure!(!binding.is_bound(), "unbind says nothing and does nothing");
-    let line = all_fail(&device, &victim, since, times.reset(), times.patience())?;
+    let line = all_fail(&fences, since, times.reset(), times.patience())?;
     // Whoever has the device open finds it gone, and nothing else.
     let gone = Vm::new(&device).map(drop);
     ensure!(
         gone == Err(Errno::ENODEV),
         "a VM of the device that is gone: {gone:?}"
     );
-    drop(victim);
+    drop((fences, victim));
     drop(device);
     if let Some(faults) = &mut faults {
         faults.order("reset")?;
@@ -140,17 +160,19 @@ fn lost_for_good(orders: &[&str], strikes: &str) -> Result<Line> {
     let binding = Binding::of(&device)?;
     let mut victim = Victim::new(&device)?;
     victim.endless()?;
+    let fences = files(&victim.fences)?;
+    let _back = Back(&binding);
     let since = Instant::now();
     for order in orders {
         faults.order(order)?;
     }
     let bound = times.timeout_and_reset() + times.reset();
-    let mut line = all_fail(&device, &victim, since, bound, times.patience())?;
+    let mut line = all_fail(&fences, since, bound, times.patience())?;
     ensure!(
         faults.0.count(strikes)? > 0,
         "the fault {strikes} did not come to be"
     );
-    drop(victim);
+    drop((fences, victim));
     drop(device);
     faults.order("reset")?;
     line.state = comes_back(&binding, times.reset())?.to_owned();
@@ -177,10 +199,12 @@ fn l2_stuck() -> Result<Line> {
     let binding = Binding::of(&device)?;
     let mut victim = Victim::new(&device)?;
     wait_for_sleep(&device, times.patience())?;
+    let _back = Back(&binding);
     faults.order("arm l2-stuck times=1")?;
     let since = Instant::now();
     let submitted = victim.short(0);
-    let statuses = wait_for(&device, &victim.fences, times.patience())?;
+    let fences = files(&victim.fences).unwrap_or_default();
+    let statuses = wait_for_files(&fences, times.patience())?;
     let mut line = Line {
         errors: match submitted {
             Ok(()) => ends(&statuses),
@@ -201,7 +225,7 @@ fn l2_stuck() -> Result<Line> {
         "after {:?} the job is {statuses:?}",
         line.measured
     );
-    drop(victim);
+    drop((fences, victim));
     drop(device);
     faults.order("reset")?;
     line.state = comes_back(&binding, times.reset())?.to_owned();

@@ -3,6 +3,7 @@
 //! What all tests of faults have in common, and the lines they leave.
 
 use std::fmt;
+use std::os::fd::OwnedFd;
 use std::sync::Mutex;
 use std::time::Duration;
 
@@ -10,7 +11,7 @@ use anyhow::{ensure, Context, Result};
 use guest::group::GroupState;
 use guest::kernel;
 use guest::rig::Gpu;
-use guest::sync::FenceStatus;
+use guest::sync::{sync_file_status, FenceStatus};
 use guest::uapi::panthor::{GROUP_STATE_FATAL_FAULT, GROUP_STATE_INNOCENT, GROUP_STATE_TIMEDOUT};
 use guest::{Device, GroupConfig, Syncobj};
 
@@ -197,6 +198,28 @@ pub(crate) fn works_within(device: &Device, patience: Duration) -> Result<()> {
         Some(error) if !came => Err(error),
         _ => Ok(()),
     }
+}
+
+/// Sync files of fences: they can be looked at when the device is gone.
+pub(crate) fn files(objects: &[Syncobj]) -> Result<Vec<OwnedFd>> {
+    objects
+        .iter()
+        .map(|object| Ok(object.export_sync_file()?))
+        .collect()
+}
+
+/// Waits until all fences of `files` are signalled, at most `patience`; gives how each stands then.
+pub(crate) fn wait_for_files(files: &[OwnedFd], patience: Duration) -> Result<Vec<FenceStatus>> {
+    let now = || -> Result<Vec<FenceStatus>> {
+        files
+            .iter()
+            .map(|file| Ok(sync_file_status(file)?))
+            .collect()
+    };
+    kernel::poll(patience, || {
+        Ok(now()?.iter().all(|status| *status != FenceStatus::Active))
+    })?;
+    now()
 }
 
 /// Waits until all fences are signalled, at most `patience`; gives how each stands then.
