@@ -71,9 +71,9 @@ impl FdInfo {
         let digits = value
             .strip_suffix(unit)
             .with_context(|| format!("{key} is {value:?}, not in {unit:?}"))?;
-        Ok(digits
+        digits
             .parse()
-            .with_context(|| format!("{key} is {value:?}"))?)
+            .with_context(|| format!("{key} is {value:?}"))
     }
 
     /// A size, in bytes.
