@@ -106,7 +106,7 @@ const TIMES: &[Scenario] = &[
     Scenario {
         name: "recovery",
         quick: 0,
-        sizes: &["recovery --n 16"],
+        sizes: &["recovery --n 16", "recovery --n 16 --reset"],
     },
     Scenario {
         name: "memory",

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use anyhow::{anyhow, ensure, Context, Result};
+use guest::control::Control;
 use guest::uapi::panthor::GROUP_PRIORITY_MEDIUM;
 use guest::{Device, Vm};
 
@@ -26,27 +27,52 @@ pub(crate) struct Args {
     /// The others.
     #[arg(long, default_value_t = 16)]
     n: usize,
+    /// Have the firmware ignore that the group is to end, so that the GPU must be reset.
+    #[arg(long)]
+    reset: bool,
 }
 
 /// Runs one job after the other on every lane until `stop`; returns when each had ended.
+///
+/// A lane whose group takes no more jobs is left alone.
 fn others(work: &Work, stop: &AtomicBool) -> Result<Vec<u64>> {
     let mut ended = Vec::new();
-    let mut turn = 0;
+    let mut newest = vec![0; work.lanes.len()];
+    let mut alive = vec![true; work.lanes.len()];
     while !stop.load(Ordering::Relaxed) {
-        turn += 1;
         for (index, lane) in work.lanes.iter().enumerate() {
-            if turn > 1 {
-                lane.done.wait_point(turn - 1, LIMIT)?;
+            if !alive[index] {
+                continue;
+            }
+            if newest[index] > 0 {
+                lane.done.wait_point(newest[index], LIMIT)?;
                 ended.push(clock::now());
             }
-            let job = work.job(index, 0).sync(lane.done.signal_point_op(turn));
-            work.submit(index, &[job])?;
+            let point = newest[index] + 1;
+            let job = work.job(index, 0).sync(lane.done.signal_point_op(point));
+            match work.submit(index, &[job]) {
+                Ok(()) => newest[index] = point,
+                Err(_) => alive[index] = false,
+            }
+        }
+        ensure!(alive.contains(&true), "all others have died");
+    }
+    for (lane, point) in work.lanes.iter().zip(newest) {
+        if point > 0 {
+            lane.done.wait_point(point, LIMIT)?;
         }
     }
-    for lane in &work.lanes {
-        lane.done.wait_point(turn, LIMIT)?;
-    }
     Ok(ended)
+}
+
+/// How many groups report that they can run no more.
+fn dead(work: &Work) -> Result<usize> {
+    let mut dead = 0;
+    for group in &work.groups {
+        let state = group.state().context("state of a group")?;
+        dead += usize::from(state != Default::default());
+    }
+    Ok(dead)
 }
 
 /// Times in `span`, per second.
@@ -89,6 +115,10 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     let hung = Keeper::new(&device, GROUP_PRIORITY_MEDIUM)?;
     let tracer = Tracer::new(&["workqueue/workqueue_execute_start"])?;
     work.warm_up()?;
+    let mut control = args.reset.then(Control::open).transpose()?;
+    if let Some(control) = &mut control {
+        control.send("arm ignore-request req=terminate")?;
+    }
 
     let stop = AtomicBool::new(false);
     let (ended, submitted, signalled) = std::thread::scope(|scope| -> Result<_> {
@@ -111,7 +141,13 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         Ok((ended.context("the others")?, submitted, signalled))
     })?;
     let trace = tracer.off()?;
-    work.check(1)?;
+    if let Some(control) = &mut control {
+        let struck = control.count("ignore-request")?;
+        control.send("reset")?;
+        ensure!(struck > 0, "the driver did not end the group");
+    } else {
+        work.check(1)?;
+    }
     let state = hung.group().state().context("state of the hung group")?;
     ensure!(state != Default::default(), "the group did not hang");
 
@@ -125,7 +161,8 @@ pub(crate) fn run(args: &Args) -> Result<()> {
                 .is_some_and(|(_, function)| function == TIMEOUT)
         })
         .map(|event| event.time)
-        .last()
+        // A driver may ask again while a reset is going on.
+        .next()
         .context("the timeout handler was not seen")?;
 
     let before = Span {
@@ -136,7 +173,12 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         begin: handler,
         end: handler + WATCH.as_nanos() as u64,
     };
-    let mut round = Round::new(&device, "recovery, one group", args.n as u64)?;
+    let scenario = match args.reset {
+        true => "recovery, full reset",
+        false => "recovery, one group",
+    };
+    let mut round = Round::new(&device, scenario, args.n as u64)?;
+    round.add("others that died", "", dead(&work)? as f64);
     round.add(
         "submission to timeout handler",
         "ms",
