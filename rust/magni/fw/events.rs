@@ -79,6 +79,15 @@ impl McuEvents {
         self.line.close();
     }
 
+    /// Asks for the interrupt once more if there are events that were not served: one may have been
+    /// lost. The GPU is powered.
+    pub(super) fn recheck(&self) {
+        if self.line.raw().is_ok_and(|raw| raw != 0) {
+            // Writing the mask does that; without hardware there are no events.
+            let _ = self.line.enable(0);
+        }
+    }
+
     /// Waits until the firmware has booted; returns whether it has.
     pub(super) fn wait_booted(&self, timeout_ms: u32) -> bool {
         self.wait(msecs_to_jiffies(timeout_ms), || {

@@ -365,6 +365,11 @@ impl Firmware {
         })
     }
 
+    /// Has an interrupt that was lost served all the same. The GPU is powered. Does not sleep.
+    pub(crate) fn recheck_interrupt(&self) {
+        self.events.recheck();
+    }
+
     /// Firmware usually answers at once; sleeping takes longer than that.
     pub(super) fn wait_for(
         &self,

@@ -504,6 +504,7 @@ impl Group {
                 syncs: syncs.clone(),
                 jobs,
                 timeouts: timeouts.clone(),
+                dev: sched.device().clone(),
             })?;
             all.push(queue, GFP_KERNEL)?;
         }

@@ -19,6 +19,7 @@ use super::{
     timer::JobTimer, //
 };
 use crate::{
+    device::Device,
     gem::KernelBo,
     power::PowerRef,
     profiling::{
@@ -81,6 +82,10 @@ const IFACE_EXTRACT: usize = IFACE_OUTPUT;
 /// Jobs that are signalled without letting go of the ring's lock in between.
 const BATCH: usize = 8;
 
+/// How often a queue that has jobs is looked at, in milliseconds: so long a job takes at most whose
+/// doorbell or whose interrupt got lost.
+const CHECK_MS: u32 = 500;
+
 /// Milliseconds until a timeout is reported again.
 const RETRY_MS: u32 = 100;
 
@@ -122,6 +127,8 @@ struct Ring {
     /// Why no job can be added any more.
     dead: Option<Error>,
     timer: JobTimer,
+    /// Where the group was when it was last on the hardware.
+    slot: Option<u32>,
     /// The timer's work is scheduled.
     armed: bool,
 }
@@ -162,6 +169,7 @@ pub(crate) struct Queue {
     context: FenceContext<Names>,
     jobs: ARef<JobQueue<Jobs>>,
     timeouts: Arc<SignallingQueue>,
+    dev: Arc<Device>,
     /// When the queue was made: what its clock counts from.
     made: Instant<Monotonic>,
     /// Who ends jobs: fences signal in order, though several threads may look for them. Held
@@ -194,6 +202,7 @@ pub(crate) struct Parts {
     /// Mapped in the group's VM; [`SYNC_BYTES`] for each queue, zeroed.
     pub(crate) syncs: Arc<KernelBo>,
     pub(crate) jobs: ARef<JobQueue<Jobs>>,
+    pub(crate) dev: Arc<Device>,
     pub(crate) timeouts: Arc<SignallingQueue>,
 }
 
@@ -237,6 +246,7 @@ impl Queue {
                 syncs: parts.syncs,
                 context: FenceContext::new(),
                 jobs: parts.jobs,
+                dev: parts.dev,
                 timeouts: parts.timeouts,
                 made: Instant::now(),
                 ending <- new_spinlock!((), "magni::Queue::ending"),
@@ -247,6 +257,7 @@ impl Queue {
                     newest: None,
                     dead: None,
                     timer: JobTimer::new(),
+                    slot: None,
                     armed: false,
                 }, "magni::Queue::ring"),
                 timer <- new_delayed_work!("magni::Queue::timer"),
@@ -393,6 +404,7 @@ impl Queue {
         let slot = residency.after_insert();
         self.tag.job_run(seqno, slot);
         if slot.is_some() {
+            ring.slot = slot;
             self.run_timer(&mut ring);
         }
         Ok((shared, slot))
@@ -534,9 +546,10 @@ impl Queue {
         self.iface.cpu().write64(IFACE_EXTRACT_INIT, extract)
     }
 
-    /// The group is on the hardware from now on.
-    pub(crate) fn enter_hardware(self: &Arc<Self>) {
+    /// The group is on the hardware, in slot `slot`, from now on.
+    pub(crate) fn enter_hardware(self: &Arc<Self>, slot: u32) {
         let mut ring = self.ring.lock();
+        ring.slot = Some(slot);
         if !ring.jobs.is_empty() {
             self.run_timer(&mut ring);
         }
@@ -544,7 +557,9 @@ impl Queue {
 
     /// The group is off the hardware from now on.
     pub(crate) fn leave_hardware(&self) {
-        self.ring.lock().timer.stop(self.now());
+        let mut ring = self.ring.lock();
+        ring.slot = None;
+        ring.timer.stop(self.now());
     }
 
     /// Lets the oldest job's clock run, and sees to it that somebody looks at it.
@@ -552,6 +567,24 @@ impl Queue {
         let now = self.now();
         ring.timer.run(now);
         self.arm_timer(ring, now);
+    }
+
+    /// Makes up for a doorbell or an interrupt that got lost.
+    fn recheck(&self) {
+        // Nonsense is left to whoever looks because the firmware reports something.
+        let _ = self.complete_jobs();
+        let slot = {
+            let ring = self.ring.lock();
+            ring.slot.filter(|_| !ring.jobs.is_empty())
+        };
+        let Some(slot) = slot else {
+            return;
+        };
+        self.dev.fw.recheck_interrupt();
+        if self.has_unfetched().is_ok_and(|unfetched| unfetched) {
+            // Should the slot be another's by now, that one is looked at.
+            self.dev.fw.ring_group_doorbell(slot as usize);
+        }
     }
 
     /// Schedules the timer's work, unless it is.
@@ -563,7 +596,7 @@ impl Queue {
         }
         if let Some(left) = ring.timer.left(now) {
             ring.armed = true;
-            OwnedQueue::mod_delayed(self.clone(), msecs_to_jiffies(left));
+            OwnedQueue::mod_delayed(self.clone(), msecs_to_jiffies(left.min(CHECK_MS)));
         }
     }
 }
@@ -579,14 +612,15 @@ impl WorkItem for Queue {
 
     /// The timer has fired: the oldest job may have run for too long.
     fn run(this: Arc<Queue>) {
-        {
+        let left = {
             let mut ring = this.ring.lock();
             ring.armed = false;
-            let now = this.now();
-            match ring.timer.left(now) {
-                Some(0) => {}
-                _ => return this.arm_timer(&mut ring, now),
-            }
+            ring.timer.left(this.now())
+        };
+        if left != Some(0) {
+            this.recheck();
+            let mut ring = this.ring.lock();
+            return this.arm_timer(&mut ring, this.now());
         }
         if this.complete_jobs() == Progress::Some {
             let mut ring = this.ring.lock();

@@ -132,7 +132,7 @@ impl Scheduler {
             // For what came after the firmware looked and before the line above.
             self.dev.fw.ring_group_doorbell(slot);
             for queue in group.queues() {
-                queue.enter_hardware();
+                queue.enter_hardware(slot as u32);
             }
         }
         if self.wait_acks(moved, endpoints, started) != moved {
@@ -219,16 +219,29 @@ impl Scheduler {
     /// time that counts from `started`; returns those that did.
     fn wait_acks(&self, slots_mask: u32, mask: u32, started: Instant<Monotonic>) -> u32 {
         let limit = i64::from(ACK_TIMEOUT_MS.get());
-        let acked = |slot: &usize| {
-            let left = (limit - started.elapsed().as_millis()).max(0);
-            self.dev
-                .fw
-                .wait_csg_acks(*slot, mask, msecs_to_jiffies(left as u32))
-                .is_ok()
+        let wait = |slots_mask: u32, until: i64| {
+            let acked = |slot: &usize| {
+                let left = (until - started.elapsed().as_millis()).max(0);
+                self.dev
+                    .fw
+                    .wait_csg_acks(*slot, mask, msecs_to_jiffies(left as u32))
+                    .is_ok()
+            };
+            bits(slots_mask)
+                .filter(acked)
+                .fold(0, |mask, slot| mask | 1 << slot)
         };
-        bits(slots_mask)
-            .filter(acked)
-            .fold(0, |mask, slot| mask | 1 << slot)
+
+        let mut acked = wait(slots_mask, limit / 2);
+        if acked != slots_mask {
+            // Before the GPU is taken for stuck: the doorbell, or the answer's interrupt, may have
+            // been lost.
+            let missing = slots_mask & !acked;
+            self.dev.fw.ring_csg_doorbells(missing);
+            self.dev.fw.recheck_interrupt();
+            acked |= wait(missing, limit);
+        }
+        acked
     }
 
     /// Asks for `state` in all of `slots_mask`; returns those that got there.
