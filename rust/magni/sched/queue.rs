@@ -555,7 +555,15 @@ impl Queue {
         }
     }
 
-    /// The group is off the hardware from now on.
+    /// The group is off the hardware, but the oldest job waits for something that others do.
+    pub(crate) fn resume_clock(self: &Arc<Self>) {
+        let mut ring = self.ring.lock();
+        if !ring.jobs.is_empty() {
+            self.run_timer(&mut ring);
+        }
+    }
+
+    /// The group is off the hardware from now on, or about to be: its jobs get no older.
     pub(crate) fn leave_hardware(&self) {
         let mut ring = self.ring.lock();
         ring.slot = None;

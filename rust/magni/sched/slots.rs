@@ -84,6 +84,8 @@ pub(super) struct Slots {
     clock: u64,
     pub(super) waiting: Waiting,
     pub(super) last_tick: Instant<Monotonic>,
+    /// How long after that the next one is due, in milliseconds.
+    pub(super) period: i64,
     /// Somebody needs the tick.
     pub(super) ticks: bool,
 }
@@ -99,6 +101,7 @@ impl Slots {
             clock: 0,
             waiting: Waiting::new(),
             last_tick: Instant::now(),
+            period: 0,
             ticks: false,
         }
     }

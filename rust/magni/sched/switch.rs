@@ -315,6 +315,8 @@ impl Scheduler {
         for slot in bits(slots_mask) {
             if let Some(group) = slots.group(slot) {
                 group.residency.leave();
+                // Whatever time this takes, the jobs are not to blame.
+                group.leave_hardware();
             }
         }
         let suspended = self.request_state(slots_mask, csg::STATE_SUSPEND);
@@ -348,8 +350,8 @@ impl Scheduler {
             *wait = cs.ok().and_then(SyncWait::of);
             // The clock of what waits for something outside of the group goes on: nobody else
             // would ever end it.
-            if wait.is_none() {
-                queue.leave_hardware();
+            if wait.is_some() {
+                queue.resume_clock();
             }
         }
     }

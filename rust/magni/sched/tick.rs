@@ -56,7 +56,8 @@ use kernel::{
     },
     time::{
         msecs_to_jiffies,
-        Instant, //
+        Instant,
+        Monotonic, //
     },
     workqueue::{
         DelayedOn,
@@ -69,6 +70,9 @@ use kernel::{
 ///
 /// The GPU reports what it writes, so this is for those that are written by a CPU.
 const RECHECK_MS: u32 = 100;
+
+/// How many periods there are between two ticks at most, when it takes long to switch.
+const LONGEST_PERIODS: i64 = 4;
 
 /// What there is to be done for a group that is off the hardware.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -126,7 +130,16 @@ impl Scheduler {
         self.end_banned(&mut slots);
         self.sort(&mut slots);
         if !slots.frozen && !self.is_stuck() {
+            let begun = Instant::<Monotonic>::now();
             self.share(&mut slots, occasion);
+            if occasion == Occasion::Tick {
+                // From here on, so that the groups have all of the period, however long it took to
+                // switch between them; and that is not to take most of the time.
+                slots.last_tick = Instant::now();
+                let period = i64::from(TICK_PERIOD_MS.get());
+                let cost = begun.elapsed().as_millis();
+                slots.period = cost.clamp(period, LONGEST_PERIODS * period);
+            }
         }
 
         let waits = slots.waiting.wants_slot();
@@ -155,7 +168,7 @@ impl Scheduler {
         if self.ticking.xchg(true, Full) {
             return;
         }
-        let period = i64::from(TICK_PERIOD_MS.get());
+        let period = slots.period;
         let left = (period - slots.last_tick.elapsed().as_millis()).clamp(0, period);
         OwnedQueue::mod_delayed::<_, TICK>(self.clone(), msecs_to_jiffies(left as u32));
     }
@@ -293,9 +306,6 @@ impl Scheduler {
     /// Gives the slots to those who are to have them.
     fn share(&self, slots: &mut Slots, occasion: Occasion) {
         let tick = occasion == Occasion::Tick;
-        if tick {
-            slots.last_tick = Instant::now();
-        }
         if !slots.waiting.wants_slot() {
             if tick && slots.is_contended() {
                 self.start(slots, &[], true);
