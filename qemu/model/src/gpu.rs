@@ -270,8 +270,11 @@ impl GpuControl {
 
     fn command(&mut self, value: u32, now: Instant) -> Result<Action, String> {
         let (kind, payload) = (value & 0xff, value >> 8);
-        let again = self.reset_hangs && kind == command::RESET;
-        if self.resetting() && !again && kind != command::NOP {
+        if self.reset_hangs && kind != command::RESET {
+            // The host has waited long enough, and has to give the GPU up.
+            return Ok(Action::None);
+        }
+        if self.resetting() && !self.reset_hangs && kind != command::NOP {
             return Err(format!("GPU_COMMAND {value:#x} while a reset is going on"));
         }
         match (kind, payload) {

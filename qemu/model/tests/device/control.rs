@@ -252,7 +252,11 @@ fn a_reset_never_completes_until_the_next_one() {
         let reply = orders.ask(&format!("wait soft-reset-stuck count={n}"));
         assert_eq!(reply, format!("ok {n}"));
         assert_eq!(host.read(RAW), 0);
+        // Whatever the host does now comes to nothing, and is not held against it.
         host.write(gpu::INT_BASE + int::MASK, 0);
+        host.write(gpu::GPU_COMMAND, FLUSH);
+        host.write(csf::MCU_CONTROL, csf::control::AUTO);
+        assert_eq!(host.read(csf::MCU_STATUS), csf::status::DISABLED);
     }
     host.write(gpu::GPU_COMMAND, SOFT_RESET);
     host.until(RAW, gpu::irq::RESET_COMPLETED);
