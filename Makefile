@@ -61,6 +61,7 @@ shell: $(driver-under-test) programs
 
 .PHONY: kunit
 kunit: module-debug programs
+	@scripts/build-planted
 	@scripts/harness --with-debug test kunit::
 
 .PHONY: test

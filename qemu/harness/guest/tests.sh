@@ -69,6 +69,7 @@ no_leak() {
 # leaks: the driver goes, and kmemleak finds nothing that it has left behind.
 leaks() {
     local report file=/sys/kernel/debug/kmemleak
+    grep "\[$MODULE\]" /proc/kallsyms | sort >/tmp/symbols
     if grep -q "^$MODULE " /proc/modules; then
         unload || fail "rmmod $MODULE"
     fi
@@ -78,7 +79,16 @@ leaks() {
     echo scan >$file || fail "this kernel has no kmemleak"
     echo scan >$file
     report=$(cat $file)
-    [ -z "$report" ] || { echo "$report"; fail "kmemleak has found leaks"; }
+    [ -n "$report" ] || return 0
+    # The module's own functions, which have no names any more.
+    echo "$report" | awk '
+        BEGIN { while ((getline line <"/tmp/symbols") > 0) { split(line, f, " "); at[++n] = f[1]; name[n] = f[3] } }
+        /^ +0x[0-9a-f]+$/ {
+            for (i = n; i > 0 && at[i] > substr($1, 3); i--);
+            if (i > 0) $0 = $0 " (after " name[i] ")"
+        }
+        { print }'
+    fail "kmemleak has found leaks"
 }
 
 load_unload_once() {

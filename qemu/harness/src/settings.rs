@@ -70,6 +70,9 @@ pub(crate) struct Settings {
     /// The same, built for the debug kernel.
     #[arg(long, default_value = "build/module-debug/magni.ko")]
     debug_module: PathBuf,
+    /// The module with planted bugs.
+    #[arg(long, default_value = "build/planted/planted.ko")]
+    pub(crate) planted: PathBuf,
     /// Parameters for the module when it is Magni, separated by spaces.
     #[arg(long, env = "MODULE_ARGS", default_value = "")]
     pub(crate) module_args: String,

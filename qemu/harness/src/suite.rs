@@ -6,6 +6,7 @@
 //! themselves are right. What Magni cannot do yet is in the list all the same,
 //! and fails.
 
+mod debug;
 mod groups;
 mod run;
 
@@ -25,8 +26,12 @@ enum Check {
     Part(String),
     /// The same, and the driver says in exactly one line what is wrong: it holds these words.
     OneLine(Vec<&'static str>),
-    /// The same, and these KUnit suites passed on the console meanwhile; or why they are not known.
-    Kunit(Result<Vec<String>, String>),
+    /// The same, and these KUnit suites passed on the console meanwhile.
+    Kunit(Vec<String>),
+    /// It fails: what it needs has not been built, and why.
+    Unready(String),
+    /// Its step fails, and these words are in the reason: a planted bug is found for what it is.
+    Caught(Vec<&'static str>),
     /// The boot comes up, nothing goes wrong between steps, and it powers off.
     Boot,
 }
@@ -111,7 +116,7 @@ impl Case {
     /// Each test that the case stands for, with the reason why it fails, `None` when it passes.
     fn verdicts(&self, group: &Group, outcome: &Outcome) -> Vec<(String, Option<String>)> {
         let mut verdicts = vec![(self.name.clone(), self.failure(group, outcome))];
-        if let (Check::Kunit(Ok(suites)), Some(result)) =
+        if let (Check::Kunit(suites), Some(result)) =
             (&self.check, outcome.steps.get(&self.step))
         {
             let tests = kunit::verdicts(suites, &result.kernel);
@@ -163,12 +168,28 @@ impl Case {
                     )),
                 }
             }
-            Check::Kunit(Err(why)) => Some(why.clone()),
+            Check::Caught(words) => caught(result, words),
+            Check::Unready(why) => Some(why.clone()),
             Check::Step | Check::OneLine(_) | Check::Kunit(_) | Check::Boot => {
                 (!result.passed()).then(|| why(result))
             }
         }
     }
+}
+
+/// Why a planted bug was not found; `None` when the step failed with all of `words` in the reason.
+fn caught(result: &StepOutcome, words: &[&str]) -> Option<String> {
+    if result.passed() {
+        return Some("the boot passes with the bug in it".to_owned());
+    }
+    let mut lines = result.problems.clone();
+    lines.extend(result.output.iter().cloned());
+    let report = lines.join("\n");
+    let missing: Vec<_> = words
+        .iter()
+        .filter(|word| !report.contains(**word))
+        .collect();
+    (!missing.is_empty()).then(|| format!("the report lacks {missing:?}:\n{report}"))
 }
 
 /// Why a step did not pass: its problems, or the ends of its output and of the kernel's.
@@ -233,6 +254,18 @@ mod tests {
         );
         assert_eq!(part_outcome(&outcome, "vm"), None);
         assert_eq!(part_message(&outcome, "vm::create_bad"), ["no errno"]);
+    }
+
+    #[test]
+    fn a_bug_has_to_be_found_for_what_it_is() {
+        let quiet = outcome(&[], &[]);
+        let loud = StepOutcome {
+            problems: vec!["BUG: KASAN: use-after-free in planted_f".to_owned()],
+            ..outcome(&[], &[])
+        };
+        assert!(caught(&quiet, &["KASAN"]).is_some());
+        assert!(caught(&loud, &["KASAN", "planted_f"]).is_none());
+        assert!(caught(&loud, &["circular"]).is_some());
     }
 
     #[test]

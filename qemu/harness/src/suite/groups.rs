@@ -6,10 +6,8 @@ use std::process::Command;
 
 use anyhow::{ensure, Context, Result};
 
-use super::{Case, Check, Group};
+use super::{debug, Case, Check, Group};
 use crate::device_tree::Variant;
-use crate::kmod;
-use crate::kunit;
 use crate::plan::{Plan, Step, LEAKS};
 use crate::settings::{Driver, Kernel, Settings};
 
@@ -80,13 +78,14 @@ pub(crate) fn all(settings: &Settings) -> Result<Vec<Group>> {
                 .map(|(name, setting, _)| bad_hardware(target, name, setting)),
         );
     }
-    groups.push(kunit(settings));
+    groups.push(debug::kunit(settings));
+    groups.extend(debug::planted(settings));
     Ok(groups)
 }
 
 /// The driver under test and the kernel it runs on.
 #[derive(Clone, Copy)]
-struct Target(Driver, Kernel);
+pub(super) struct Target(pub(super) Driver, pub(super) Kernel);
 
 impl Target {
     /// What stands before the names of its boots and cases.
@@ -100,7 +99,7 @@ impl Target {
 
 impl Group {
     /// A group for `target`, named `name`, on the boot that `plan` prepares.
-    fn new(target: Target, name: &str, plan: impl FnOnce(Plan) -> Plan) -> Self {
+    pub(super) fn new(target: Target, name: &str, plan: impl FnOnce(Plan) -> Plan) -> Self {
         let Target(driver, kernel) = target;
         let boot = format!("{}-{name}", target.name());
         let prefix = format!("{}::{name}", target.name());
@@ -120,7 +119,7 @@ impl Group {
         self.checked(name, command, seconds, Check::Step)
     }
 
-    fn checked(mut self, name: &str, command: &str, seconds: u64, check: Check) -> Self {
+    pub(super) fn checked(mut self, name: &str, command: &str, seconds: u64, check: Check) -> Self {
         self.cases.push(Case {
             name: format!("{}::{name}", self.prefix),
             step: name.to_owned(),
@@ -131,7 +130,7 @@ impl Group {
     }
 
     /// Ends a boot of the debug kernel with a look for leaks.
-    fn without_leaks(mut self) -> Self {
+    pub(super) fn without_leaks(mut self) -> Self {
         let steps = self.plan.steps.len();
         self.plan = self.plan.without_leaks();
         if self.plan.steps.len() > steps {
@@ -191,22 +190,6 @@ fn programs(target: Target, parts: &[String]) -> Group {
     group
         .case("stress", "stress", 1200)
         .case("taint", "taint", 30)
-        .without_leaks()
-}
-
-/// Loads the module on a kernel with KUnit, which runs the suites that it holds.
-fn kunit(settings: &Settings) -> Group {
-    let suites = kmod::load(settings.module(Kernel::Debug))
-        .and_then(|module| kunit::suites_in(&module.image))
-        .map_err(|error| format!("{error:#}"));
-    let mut group = Group::new(
-        Target(Driver::Magni, Kernel::Debug),
-        "kunit",
-        Plan::prepared,
-    );
-    group.plan.command_line = Vec::new();
-    group
-        .checked("suites", "load_driver", 300, Check::Kunit(suites))
         .without_leaks()
 }
 
