@@ -25,6 +25,9 @@ help:
 	@echo 'make test FILTER=WORD    the boot tests whose name contains WORD'
 	@echo 'make bench               Magni beside the C driver: table, charts and build/bench/results.json'
 	@echo 'make bench QUICK=1       a few rounds; fails on counts that cannot be noise'
+	@echo 'make test-full           the same, and everything on the debug kernel, faults on every driver'
+	@echo '                         and kernel (build/log/faults.md); much longer; FILTER=WORD too'
+	@echo 'make soak MINUTES=10     run jobs on the debug kernel while the firmware writes garbage'
 	@echo 'make lint                rustfmt and clippy, warnings denied'
 	@echo 'make setup               make what building and testing needs, in the cache folder'
 	@echo 'make setup UPDATE=1      the same, for the newest stock kernel of today'
@@ -61,12 +64,21 @@ shell: $(driver-under-test) programs
 
 .PHONY: kunit
 kunit: module-debug programs
-	@scripts/build-planted
 	@scripts/harness --with-debug test kunit::
 
 .PHONY: test
 test:
 	@scripts/test '$(FILTER)'
+
+.PHONY: test-full
+test-full:
+	@scripts/test --full '$(FILTER)'
+
+MINUTES ?= 10
+
+.PHONY: soak
+soak: module-debug programs
+	@KERNEL=debug scripts/harness soak $$(($(MINUTES) * 60))
 
 # FILTER, ROUNDS: only some scenarios, and how often.
 .PHONY: bench

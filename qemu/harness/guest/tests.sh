@@ -25,6 +25,17 @@ must_unbind() {
     return 0
 }
 
+# each PROGRAM NAME...: run PROGRAM's tests of these names, each in a process of its own; fails when one
+# of them does.
+each() {
+    local name program=$1 bad=0
+    shift
+    for name in "$@"; do
+        timeout -s KILL 300 "$program" --color never --exact "$name" || bad=1
+    done
+    return $bad
+}
+
 # used_once: memory that the kernel uses and that no cache can give back, in KiB. Free pages on the
 # processors' own lists count as free.
 used_once() {

@@ -41,8 +41,9 @@ pub(crate) fn write_initramfs(settings: &Settings, plan: &Plan, path: &Path) -> 
     archive.file("/lib/magni/plan.sh", 0o644, plan.script().as_bytes())?;
     let name = plan.driver.name();
     let module_args = match plan.driver {
-        Driver::Magni => settings.module_args.as_str(),
-        Driver::Panthor => "",
+        // What a person asks for comes last, and wins.
+        Driver::Magni => [&plan.module_args, " ", &settings.module_args].concat(),
+        Driver::Panthor => String::new(),
     };
     let environment = format!(
         "MODULE={name}\nMODULE_ARGS='{module_args}'\nPLATFORM_DRIVER={name}\nFIRMWARE={FIRMWARE}\n\

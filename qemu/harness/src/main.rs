@@ -31,6 +31,7 @@ use clap::{Parser, Subcommand};
 use crate::plan::{Plan, Step};
 use crate::report::Outcome;
 use crate::settings::{Driver, Kernel, Settings};
+use crate::suite::Extent;
 use crate::ui::Ui;
 
 #[derive(Parser)]
@@ -80,6 +81,18 @@ enum Command {
         /// Only print the names of the tests.
         #[arg(long)]
         list: bool,
+        /// Everything, which takes much longer.
+        #[arg(long)]
+        full: bool,
+    },
+    /// Run jobs while the firmware writes garbage.
+    Soak {
+        /// The kernel to boot.
+        #[arg(long, env = "KERNEL", default_value = "debug")]
+        kernel: Kernel,
+        /// How long, in seconds.
+        #[arg(default_value_t = 600)]
+        seconds: u64,
     },
 }
 
@@ -133,8 +146,16 @@ fn run(arguments: Arguments) -> Result<bool> {
             Ok(true)
         }
         Command::Bench(args) => bench::run(&settings, &args),
-        Command::Test { filters, list } => {
-            let groups = suite::all(&settings)?;
+        Command::Soak { kernel, seconds } => {
+            suite::run(&settings, vec![suite::soak(kernel, seconds)], &[])
+        }
+        Command::Test {
+            filters,
+            list,
+            full,
+        } => {
+            let extent = if full { Extent::Full } else { Extent::Short };
+            let groups = suite::all(&settings, extent)?;
             if list {
                 suite::list(groups, &filters)?;
                 Ok(true)

@@ -59,6 +59,8 @@ pub(crate) struct Plan {
     pub(crate) device_tree: Variant,
     /// The machine.
     pub(crate) machine: machine::Options,
+    /// Parameters for the module when it is Magni, separated by spaces.
+    pub(crate) module_args: String,
     /// Further arguments for the model.
     pub(crate) model_args: Vec<String>,
     /// Files beside the fixed ones: path in the guest, content.
@@ -80,6 +82,7 @@ impl Plan {
             driver,
             device_tree: Variant::default(),
             machine: machine::Options::default(),
+            module_args: String::new(),
             model_args: Vec::new(),
             files: Vec::new(),
             steps: Vec::new(),

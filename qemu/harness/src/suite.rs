@@ -7,10 +7,12 @@
 //! and fails.
 
 mod debug;
+mod faults;
 mod groups;
 mod run;
 
-pub(crate) use groups::all;
+pub(crate) use faults::soak;
+pub(crate) use groups::{all, Extent};
 pub(crate) use run::{list, run};
 
 use crate::kunit;
@@ -53,6 +55,8 @@ pub(crate) struct Group {
     /// What stands before the names of its cases.
     prefix: String,
     cases: Vec<Case>,
+    /// What comes of it is written down, and fails nothing.
+    informative: bool,
 }
 
 /// Outcome of one test in the output of a program that uses the usual test format.
@@ -116,9 +120,7 @@ impl Case {
     /// Each test that the case stands for, with the reason why it fails, `None` when it passes.
     fn verdicts(&self, group: &Group, outcome: &Outcome) -> Vec<(String, Option<String>)> {
         let mut verdicts = vec![(self.name.clone(), self.failure(group, outcome))];
-        if let (Check::Kunit(suites), Some(result)) =
-            (&self.check, outcome.steps.get(&self.step))
-        {
+        if let (Check::Kunit(suites), Some(result)) = (&self.check, outcome.steps.get(&self.step)) {
             let tests = kunit::verdicts(suites, &result.kernel);
             let named = |(name, why)| (format!("{}::{name}", group.prefix), why);
             verdicts.extend(tests.into_iter().map(named));

@@ -65,25 +65,25 @@ pub(super) fn planted(settings: &Settings) -> Vec<Group> {
     let none: (&str, &str, &[&str]) = ("none", "", &[]);
     let bugs = std::iter::once(none).chain(PLANTED);
     bugs.map(|(bug, guilty, words)| {
-            let target = Target(Driver::Magni, Kernel::Debug);
-            let mut group = Group::new(target, &format!("planted-{bug}"), |plan| plan);
-            let image = module.clone().unwrap_or_default();
-            group.plan.files = vec![("/lib/magni/modules/planted.ko".to_owned(), image)];
-            let check = |step: &str| match &module {
-                Err(why) => Check::Unready(why.clone()),
-                Ok(_) if step == guilty => Check::Caught(words.to_vec()),
-                Ok(_) => Check::Step,
-            };
-            let command = format!("insmod $MODULES/planted.ko bug={bug} && rmmod planted");
-            group = group
-                .checked(PLANT, &command, 60, check(PLANT))
-                .without_leaks();
-            for case in &mut group.cases {
-                if case.step == LEAKS {
-                    case.check = check(LEAKS);
-                }
+        let target = Target(Driver::Magni, Kernel::Debug);
+        let mut group = Group::new(target, &format!("planted-{bug}"), |plan| plan);
+        let image = module.clone().unwrap_or_default();
+        group.plan.files = vec![("/lib/magni/modules/planted.ko".to_owned(), image)];
+        let check = |step: &str| match &module {
+            Err(why) => Check::Unready(why.clone()),
+            Ok(_) if step == guilty => Check::Caught(words.to_vec()),
+            Ok(_) => Check::Step,
+        };
+        let command = format!("insmod $MODULES/planted.ko bug={bug} && rmmod planted");
+        group = group
+            .checked(PLANT, &command, 60, check(PLANT))
+            .without_leaks();
+        for case in &mut group.cases {
+            if case.step == LEAKS {
+                case.check = check(LEAKS);
             }
-            group
-        })
-        .collect()
+        }
+        group
+    })
+    .collect()
 }

@@ -6,20 +6,37 @@ use std::process::Command;
 
 use anyhow::{ensure, Context, Result};
 
-use super::{debug, Case, Check, Group};
+use super::{debug, faults, Case, Check, Group};
 use crate::device_tree::Variant;
 use crate::plan::{Plan, Step, LEAKS};
 use crate::settings::{Driver, Kernel, Settings};
 
+/// Conformance tests that Magni does not pass yet, one name a line.
+const NOT_YET: &str = include_str!("not-yet");
+
 /// Parts of names of conformance tests that are not run on a driver.
-fn left_out(driver: Driver) -> &'static [&'static str] {
+fn left_out(driver: Driver) -> Vec<&'static str> {
     match driver {
         // C panthor of 7.3.4 ends the kernel, hangs for good, overwrites its own ring, or uses an
         // address space that has faulted in these.
-        Driver::Panthor => &["c_oopses::", "c_stalls::", "c_races::", "c_overruns::"],
-        // Ioctls that Magni does not have yet.
-        Driver::Magni => &["later::"],
+        Driver::Panthor => vec!["c_oopses::", "c_stalls::", "c_races::", "c_overruns::"],
+        Driver::Magni => NOT_YET
+            .lines()
+            .filter(|line| !line.is_empty() && !line.starts_with('#'))
+            .collect(),
     }
+}
+
+/// Conformance tests that every run does on the debug kernel; all others only a full one.
+const WATCHED: [&str; 3] = ["jobs::", "faults::", "sched::"];
+
+/// How much is tested.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Extent {
+    /// What fits into continuous integration.
+    Short,
+    /// Everything, on both kernels, and the C driver under the same faults.
+    Full,
 }
 
 /// GPUs that a driver has to refuse: a name, the setting of the model that makes it so, and
@@ -57,30 +74,64 @@ const BAD_HARDWARE: [(&str, &str, bool); 10] = [
 ///
 /// # Errors
 ///
-/// When the conformance program does not list its tests.
-pub(crate) fn all(settings: &Settings) -> Result<Vec<Group>> {
-    let parts = conformance_parts(settings)?;
+/// When a program does not list its tests.
+pub(crate) fn all(settings: &Settings, extent: Extent) -> Result<Vec<Group>> {
+    let parts = parts(settings, "conformance")?;
+    let faults = self::parts(settings, "faults").map_err(|error| format!("{error:#}"));
+    for name in left_out(Driver::Magni) {
+        ensure!(
+            parts.iter().any(|part| part == name),
+            "src/suite/not-yet names {name}, but there is no such test"
+        );
+    }
+    let stock = |driver| Target(driver, Kernel::Stock);
+    let debug = Target(Driver::Magni, Kernel::Debug);
     let mut groups = Vec::new();
     for driver in [Driver::Panthor, Driver::Magni] {
-        let target = Target(driver, Kernel::Stock);
-        groups.push(programs(target, &parts));
-        groups.push(lifecycle(target));
-        groups.push(firmware(target));
-        groups.extend([
-            bad_tree(target, "no-interrupt", Variant::NoInterrupt),
-            bad_tree(target, "no-clock", Variant::NoClock),
-            bad_tree(target, "no-regs", Variant::NoRegs),
-        ]);
-        groups.extend(
-            BAD_HARDWARE
-                .iter()
-                .filter(|(_, _, c_refuses)| driver == Driver::Magni || *c_refuses)
-                .map(|(name, setting, _)| bad_hardware(target, name, setting)),
-        );
+        groups.push(programs(stock(driver), &parts));
+        groups.push(lifecycle(stock(driver), 200));
+        groups.push(firmware(stock(driver)));
+        groups.extend(refused(stock(driver)));
     }
     groups.push(debug::kunit(settings));
     groups.extend(debug::planted(settings));
+    match extent {
+        Extent::Short => {
+            groups.push(watched(debug, &parts));
+            groups.push(lifecycle(debug, 10));
+            groups.push(faults::together(debug, &faults, &faults::WATCHED));
+            groups.push(faults::soak(Kernel::Debug, 20));
+        }
+        Extent::Full => {
+            groups.push(programs(debug, &parts));
+            groups.push(lifecycle(debug, 200));
+            groups.push(firmware(debug));
+            groups.extend(refused(debug));
+            groups.push(faults::together(debug, &faults, &[]));
+            groups.push(faults::together(stock(Driver::Magni), &faults, &[]));
+            groups.push(faults::soak(Kernel::Debug, 60));
+            let faults = faults.unwrap_or_default();
+            groups.extend(faults.iter().map(|fault| faults::on_c_driver(fault)));
+        }
+    }
     Ok(groups)
+}
+
+/// Device trees and GPUs that the driver has to refuse.
+fn refused(target: Target) -> Vec<Group> {
+    let Target(driver, _) = target;
+    let mut groups = vec![
+        bad_tree(target, "no-interrupt", Variant::NoInterrupt),
+        bad_tree(target, "no-clock", Variant::NoClock),
+        bad_tree(target, "no-regs", Variant::NoRegs),
+    ];
+    groups.extend(
+        BAD_HARDWARE
+            .iter()
+            .filter(|(_, _, c_refuses)| driver == Driver::Magni || *c_refuses)
+            .map(|(name, setting, _)| bad_hardware(target, name, setting)),
+    );
+    groups
 }
 
 /// The driver under test and the kernel it runs on.
@@ -111,6 +162,7 @@ impl Group {
                 check: Check::Boot,
             }],
             prefix,
+            informative: false,
         }
     }
 
@@ -144,9 +196,9 @@ impl Group {
     }
 }
 
-/// The names of the conformance tests, from the program's build for this machine.
-fn conformance_parts(settings: &Settings) -> Result<Vec<String>> {
-    let program = settings.bin.join("conformance");
+/// The names of a program's tests, from its build for this machine.
+fn parts(settings: &Settings, program: &str) -> Result<Vec<String>> {
+    let program = settings.bin.join(program);
     let output = Command::new(&program)
         .arg("--list")
         .output()
@@ -193,14 +245,40 @@ fn programs(target: Target, parts: &[String]) -> Group {
         .without_leaks()
 }
 
+/// The guest programs on the debug kernel, as far as every run does them.
+fn watched(target: Target, parts: &[String]) -> Group {
+    let Target(driver, _) = target;
+    let mut group = Group::new(target, "programs", Plan::with_driver).case("smoke", "smoke", 300);
+    let left_out = left_out(driver);
+    for word in WATCHED {
+        let names: Vec<&String> = parts
+            .iter()
+            .filter(|part| part.starts_with(word))
+            .filter(|part| !left_out.iter().any(|word| part.contains(word)))
+            .collect();
+        let step = format!("conformance-{}", word.trim_end_matches(':'));
+        let command = format!("conformance --color never --test-threads 1 {word}");
+        group = group.case(&step, &command, 600);
+        group.cases.extend(names.into_iter().map(|part| Case {
+            name: format!("{}::conformance::{part}", target.name()),
+            step: step.clone(),
+            check: Check::Part(part.clone()),
+        }));
+    }
+    group
+        .case("stress", "stress --jobs 1000", 600)
+        .without_leaks()
+}
+
 /// Runs `command` many times; on Magni, less than 2 KiB may be left in use per round.
 ///
 /// The C driver of 7.3.4 leaves the GPU's cooling device behind each time it is
-/// unbound (`/sys/class/thermal` fills with them), so it is not measured.
-fn rounds(driver: Driver, count: u32, command: &str) -> String {
-    match driver {
-        Driver::Magni => format!("no_leak {count} 2048 {command}"),
-        Driver::Panthor => format!("repeat {count} {command}"),
+/// unbound (`/sys/class/thermal` fills with them), so it is not measured. On the debug
+/// kernel freed memory stays in use for a while, and kmemleak looks for leaks.
+fn rounds(target: Target, count: u32, command: &str) -> String {
+    match target {
+        Target(Driver::Magni, Kernel::Stock) => format!("no_leak {count} 2048 {command}"),
+        Target(..) => format!("repeat {count} {command}"),
     }
 }
 
@@ -208,7 +286,9 @@ fn rounds(driver: Driver, count: u32, command: &str) -> String {
 ///
 /// C panthor of 7.3.4 does not survive an unbind with jobs running: it rings doorbells of a
 /// halted microcontroller and warns in `queue_run_job()`. So that one is Magni's alone.
-fn lifecycle(target: Target) -> Group {
+///
+/// `count` is how often, in those tests that do it again and again.
+fn lifecycle(target: Target, count: u32) -> Group {
     let Target(driver, _) = target;
     let mut group = Group::new(target, "lifecycle", Plan::with_driver)
         .case("busy-while-open", "busy_while_open", 60)
@@ -218,13 +298,13 @@ fn lifecycle(target: Target) -> Group {
     }
     group
         .case(
-            "bind-unbind-200",
-            &rounds(driver, 200, "bind_unbind_once"),
+            &format!("bind-unbind-{count}"),
+            &rounds(target, count, "bind_unbind_once"),
             600,
         )
         .case(
-            "load-unload-200",
-            &rounds(driver, 200, "load_unload_once"),
+            &format!("load-unload-{count}"),
+            &rounds(target, count, "load_unload_once"),
             900,
         )
         .case("smoke-after-all", "smoke", 300)
@@ -264,7 +344,7 @@ fn firmware(target: Target) -> Group {
     group
         .case(
             "refused-200",
-            &rounds(driver, 200, "bad_firmware_once noise"),
+            &rounds(target, 200, "bad_firmware_once noise"),
             300,
         )
         .without_leaks()

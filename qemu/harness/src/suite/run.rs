@@ -8,6 +8,7 @@ use std::time::Instant;
 
 use anyhow::{ensure, Context, Result};
 
+use super::faults::Table;
 use super::{Case, Group};
 use crate::boot;
 use crate::plan::LEAKS;
@@ -65,10 +66,22 @@ pub(crate) fn run(settings: &Settings, groups: Vec<Group>, filters: &[String]) -
     ensure!(!groups.is_empty(), "no test's name contains {filters:?}");
     let (mut passed, mut failed) = (0_usize, 0_usize);
     let mut summary = String::new();
+    let mut table = Table::default();
     for group in &groups {
         let start = Instant::now();
         let ui = Ui::new(&group.plan.name, false);
         let outcome = boot::run(settings, &group.plan, &ui);
+        match &outcome {
+            Ok(outcome) => {
+                for step in outcome.steps.values() {
+                    table.add(group, step);
+                }
+                if let Some(problem) = outcome.problems.first() {
+                    table.add_end(group, problem.lines().next().unwrap_or_default());
+                }
+            }
+            Err(error) => table.add_end(group, &format!("{error:#}")),
+        }
         ui.clear();
         println!(
             "{}: {:.1} s",
@@ -78,6 +91,11 @@ pub(crate) fn run(settings: &Settings, groups: Vec<Group>, filters: &[String]) -
         for case in &group.cases {
             for (name, reason) in judge(group, case, &outcome) {
                 match reason {
+                    _ if group.informative => {
+                        let how = if reason.is_none() { "ok" } else { "failed" };
+                        println!("  (info)  {name}: {how}");
+                        writeln!(summary, "info {name}: {how}")?;
+                    }
                     None => {
                         passed += 1;
                         println!("  ok      {name}");
@@ -100,6 +118,10 @@ pub(crate) fn run(settings: &Settings, groups: Vec<Group>, filters: &[String]) -
     }
     let path = settings.logs.join("boots.summary");
     fs::write(&path, summary).with_context(|| format!("writing {}", path.display()))?;
+    if let Some(text) = table.text() {
+        let path = settings.logs.join("faults.md");
+        fs::write(&path, text).with_context(|| format!("writing {}", path.display()))?;
+    }
     println!("boot tests: {passed} passed; {failed} failed");
     Ok(failed == 0)
 }
