@@ -34,6 +34,14 @@ impl Tests {
         }
     }
 
+    /// Adds a test that is ignored unless `condition` holds.
+    pub(crate) fn add_if(&mut self, condition: bool, name: &str, test: fn() -> Result<()>) {
+        self.add(name, test);
+        if let Some(trial) = self.trials.pop() {
+            self.trials.push(trial.with_ignored_flag(!condition));
+        }
+    }
+
     /// Adds a test.
     pub(crate) fn add(&mut self, name: impl Into<String>, test: fn() -> Result<()>) {
         self.add_fn(name, test);

@@ -25,6 +25,7 @@ mod roles;
 mod sched;
 mod submit;
 mod sync;
+mod trace;
 mod vm;
 
 use std::process::ExitCode;
@@ -56,6 +57,7 @@ fn main() -> ExitCode {
     faults::tests(&mut tests);
     sched::tests(&mut tests);
     fdinfo::tests(&mut tests);
+    trace::tests(&mut tests);
     later::tests(&mut tests);
     libtest_mimic::run(&args, tests.into_trials()).exit_code()
 }
