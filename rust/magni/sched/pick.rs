@@ -518,7 +518,7 @@ mod tests {
         }
         let mut clock = 0;
         let mut longest = 0;
-        for _ in 0..8 * count {
+        for _ in 0..3 * count {
             let plan = {
                 let none = || [].iter().map(|(id, _): &(usize, u32)| *id);
                 let all = queue.iter().map(|(id, _)| *id);
@@ -582,7 +582,7 @@ mod tests {
 
     #[test]
     fn nobody_waits_longer_than_it_takes_to_serve_all() -> Result {
-        for slots in 1..=MAX_SLOTS {
+        for slots in [1, 2, 3, 8, MAX_SLOTS] {
             for count in [1, slots, slots + 1, 2 * slots - 1, 2 * slots, 3 * slots + 1] {
                 let bound = count.div_ceil(slots) as u32;
                 let own = longest_wait(limits(slots, MAX_SLOTS), count, |id| id)?;
@@ -597,7 +597,7 @@ mod tests {
     #[test]
     fn nobody_waits_longer_with_few_address_spaces() -> Result {
         let mut numbers = Numbers(7);
-        for _ in 0..40 {
+        for _ in 0..10 {
             let slots = 1 + numbers.below(MAX_SLOTS as u64) as usize;
             let spaces = 1 + numbers.below(slots as u64) as usize;
             let count = 1 + numbers.below(3 * slots as u64) as usize;
@@ -612,7 +612,7 @@ mod tests {
     fn plans_are_sound() {
         let mut numbers = Numbers(1);
         let classes = MOST_URGENT_FIRST;
-        for _ in 0..2000 {
+        for _ in 0..200 {
             let slots = 1 + numbers.below(MAX_SLOTS as u64) as usize;
             let spaces = 1 + numbers.below(MAX_SLOTS as u64) as usize;
             let mut seats = NOBODY;
@@ -696,7 +696,7 @@ mod tests {
     #[test]
     fn slot_priorities_follow_the_classes() {
         let mut numbers = Numbers(3);
-        for _ in 0..500 {
+        for _ in 0..30 {
             let mut ranks = [None; MAX_SLOTS];
             for _ in 0..40 {
                 let slot = numbers.below(MAX_SLOTS as u64) as usize;
