@@ -352,7 +352,23 @@ impl Mmu {
 
         self.line.disable(1 << nr)?;
         self.flush_and_unlock(nr, seat)?;
-        self.unmap(nr, seat)
+        self.unmap(nr, seat)?;
+
+        // It can fault no more; a fault that it had is not to be taken for the next one's.
+        if self.has_fault(nr)? {
+            self.report_fault(nr)?;
+            self.line.clear(1 << nr)?;
+            if seat.users != 0 {
+                seat.space.set_faulted(true);
+            }
+        }
+
+        Ok(())
+    }
+
+    /// Whether a fault of address space `nr` waits to be served.
+    fn has_fault(&self, nr: usize) -> Result<bool> {
+        Ok(self.line.raw()? & 1 << nr != 0)
     }
 
     /// Takes the seat's VM, whose accesses have been flushed, out of the hardware.
@@ -438,7 +454,11 @@ impl Mmu {
         for nr in (0..MAX_AS).filter(|nr| faults & 1 << nr != 0) {
             let mut slots = self.slots.lock();
 
-            // An error means that the hardware is gone.
+            // Since the interrupt whoever was in there may have left, and the fault with them. An
+            // error means that the hardware is gone.
+            if !self.has_fault(nr).unwrap_or(false) {
+                continue;
+            }
             let _ = self.report_fault(nr);
             let _ = self.line.clear(1 << nr);
 
