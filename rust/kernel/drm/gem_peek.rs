@@ -57,7 +57,8 @@ impl TryLocked {
         // SAFETY: A reservation's lock is initialised. No context: this one lock is not waited for.
         let locked =
             unsafe { bindings::ww_mutex_trylock(&raw mut (*resv).lock, core::ptr::null_mut()) };
-        (locked != 0).then_some(Self(resv))
+        // Only then: one that is dropped unlocks.
+        (locked != 0).then(|| Self(resv))
     }
 }
 
