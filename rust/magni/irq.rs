@@ -116,6 +116,16 @@ impl IrqLine {
         self.mmio.write32(self.regs.mask(), mask)
     }
 
+    /// Asks for the interrupt once more if there are events that were not served: one may have been
+    /// lost, and with it all that follow. Does not sleep.
+    pub(crate) fn recheck(&self) {
+        // As the interrupt handler does: whoever closes the line waits for this.
+        let _open = rcu::read_lock();
+        if !self.is_closed() && self.raw().is_ok_and(|raw| raw != 0) {
+            self.unmask();
+        }
+    }
+
     /// Forgets the events in `bits`.
     pub(crate) fn clear(&self, bits: u32) -> Result {
         self.mmio.write32(self.regs.clear(), bits)

@@ -79,13 +79,9 @@ impl McuEvents {
         self.line.close();
     }
 
-    /// Asks for the interrupt once more if there are events that were not served: one may have been
-    /// lost. The GPU is powered.
+    /// Has an interrupt that was lost served all the same: see [`IrqLine::recheck`].
     pub(super) fn recheck(&self) {
-        if self.line.raw().is_ok_and(|raw| raw != 0) {
-            // Writing the mask does that; without hardware there are no events.
-            let _ = self.line.enable(0);
-        }
+        self.line.recheck();
     }
 
     /// Waits until the firmware has booted; returns whether it has.

@@ -70,14 +70,19 @@ use kernel::{
         Mutex, //
     },
     time::{
+        msecs_to_jiffies,
         Delta,
-        Jiffies, //
+        Instant,
+        Jiffies,
+        Monotonic, //
     },
     uapi, //
 };
 
 /// How long the firmware may take to boot, in milliseconds.
 const BOOT_TIMEOUT_MS: u32 = 1000;
+/// Who waits for the firmware for so long, in milliseconds, looks for an interrupt that got lost.
+const RECHECK_MS: u32 = 20;
 /// How long the microcontroller may take to stop.
 const STOP_TIMEOUT: Delta = Delta::from_millis(100);
 /// A job that makes no progress for this many GPU cycles is reported.
@@ -379,13 +384,25 @@ impl Firmware {
         let spun =
             read_poll_timeout_atomic(|| Ok(condition()), |met| *met, Delta::from_micros(1), 10);
 
-        if spun.is_ok() || self.events.wait(timeout, condition) {
-            // What the firmware wrote before it acknowledged is read after it has.
-            dma_mb(Read);
-            Ok(())
-        } else {
-            Err(())
+        let mut met = spun.is_ok();
+        let mut left = timeout;
+        while !met && left != 0 {
+            let slice = left.min(msecs_to_jiffies(RECHECK_MS).max(1));
+            let begun = Instant::<Monotonic>::now();
+            met = self.events.wait(slice, &mut condition);
+            left -= slice;
+            // Met or not: who has slept for so long was not woken.
+            if begun.elapsed().as_millis() >= i64::from(RECHECK_MS) {
+                self.events.recheck();
+            }
         }
+        if !met {
+            return Err(());
+        }
+
+        // What the firmware wrote before it acknowledged is read after it has.
+        dma_mb(Read);
+        Ok(())
     }
 
     /// Memory for a ring's input block, at offset 0, and output block, at offset 4 KiB.

@@ -579,6 +579,8 @@ impl Queue {
 
     /// Makes up for a doorbell or an interrupt that got lost.
     fn recheck(&self) {
+        // First, and whatever comes of the jobs: the line would stay dead for everybody else.
+        self.dev.fw.recheck_interrupt();
         // Nonsense is left to whoever looks because the firmware reports something.
         let _ = self.complete_jobs();
         let slot = {
@@ -588,7 +590,6 @@ impl Queue {
         let Some(slot) = slot else {
             return;
         };
-        self.dev.fw.recheck_interrupt();
         if self.has_unfetched().is_ok_and(|unfetched| unfetched) {
             // Should the slot be another's by now, that one is looked at.
             self.dev.fw.ring_group_doorbell(slot as usize);
