@@ -26,9 +26,10 @@ use kernel::{
 
 /// A group on the hardware.
 pub(super) struct Resident {
-    pub(super) group: Arc<Group>,
-    /// Keeps the group's VM in its address space.
+    /// Keeps the group's VM in its address space. Dropped before the group, which keeps the VM: what
+    /// ends a VM is nothing to be done here.
     pub(super) vm: ActiveVm,
+    pub(super) group: Arc<Group>,
     /// Among the group slots: no two have the same. [`None`] before it is decided.
     pub(super) priority: Option<u8>,
     /// When it came: higher is later.

@@ -147,7 +147,8 @@ impl Scheduler {
         let blocked = !slots.waiting.blocked.is_empty();
         self.sync_wanted.store(blocked, Release);
         trace::tick(&self.dev.dev, slots.waiting.count(), &before, &slots.ids());
-        if slots.frozen {
+        // What comes after a reset begins with a look at everybody.
+        if slots.frozen || self.is_stuck() {
             return;
         }
         let ticks = waits || slots.is_contended();
