@@ -337,8 +337,8 @@ impl Inner {
                 // One that was to end anyway is not innocent.
                 if self.can_run() {
                     self.innocent.store(true, Release);
+                    self.timed_out.store(true, Release);
                 }
-                self.timed_out.store(true, Release);
             }
             Fate::Destroyed => self.destroyed.store(true, Release),
         }
