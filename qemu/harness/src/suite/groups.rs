@@ -39,6 +39,10 @@ fn left_out(driver: Driver) -> Vec<&'static str> {
 /// Conformance tests that every run does on the debug kernel; all others only a full one.
 const WATCHED: [&str; 3] = ["jobs::", "faults::", "sched::"];
 
+/// What a job may take on the debug kernel, which is four times slower: no job that is to end well
+/// may run out of time there.
+const JOB_TIMEOUT_OF_DEBUG: &str = "job_timeout_ms=20000";
+
 /// How much is tested.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Extent {
@@ -229,8 +233,11 @@ fn parts(settings: &Settings, program: &str) -> Result<Vec<String>> {
 
 /// The guest programs.
 fn programs(target: Target, parts: &[String]) -> Group {
-    let Target(driver, _) = target;
+    let Target(driver, kernel) = target;
     let mut group = Group::new(target, "programs", Plan::with_driver).case("smoke", "smoke", 300);
+    if driver == Driver::Magni && kernel == Kernel::Debug {
+        group.plan.module_args = JOB_TIMEOUT_OF_DEBUG.to_owned();
+    }
     let left_out = left_out(driver);
     let skips: String = left_out
         .iter()
@@ -274,6 +281,7 @@ fn watched(target: Target, parts: &[String]) -> Group {
             check: Check::Part(part.clone()),
         }));
     }
+    group.plan.module_args = JOB_TIMEOUT_OF_DEBUG.to_owned();
     group
         .case("stress", "stress --jobs 1000", 600)
         .without_leaks()
