@@ -32,14 +32,7 @@ mod tests {
         assert_eq!(finished.status(), None);
         assert!(bench.hardware.end(1, Ok(())));
         assert_eq!(ended(&finished), Some(Ok(())));
-        assert_eq!(
-            bench.finish(),
-            Counts {
-                runs: 1,
-                freed: 1,
-                ..Counts::default()
-            }
-        );
+        assert_eq!(bench.finish(), Counts::ran(1));
         Ok(())
     }
 
@@ -50,14 +43,7 @@ mod tests {
         assert!(bench.hardware.runs(1));
         assert!(bench.hardware.end(1, Err(EFAULT)));
         assert_eq!(ended(&finished), Some(Err(EFAULT)));
-        assert_eq!(
-            bench.finish(),
-            Counts {
-                runs: 1,
-                freed: 1,
-                ..Counts::default()
-            }
-        );
+        assert_eq!(bench.finish(), Counts::ran(1));
         Ok(())
     }
 
@@ -70,14 +56,7 @@ mod tests {
         let bad = bad.submit(|_| {});
         assert_eq!(ended(&good), Some(Ok(())));
         assert_eq!(ended(&bad), Some(Err(EFAULT)));
-        assert_eq!(
-            bench.finish(),
-            Counts {
-                runs: 2,
-                freed: 2,
-                ..Counts::default()
-            }
-        );
+        assert_eq!(bench.finish(), Counts::ran(2));
         Ok(())
     }
 
@@ -122,14 +101,7 @@ mod tests {
         assert!(bench.hardware.runs(2));
         bench.hardware.end(2, Ok(()));
         assert_eq!(ended(&second), Some(Ok(())));
-        assert_eq!(
-            bench.finish(),
-            Counts {
-                runs: 2,
-                freed: 2,
-                ..Counts::default()
-            }
-        );
+        assert_eq!(bench.finish(), Counts::ran(2));
         Ok(())
     }
 

@@ -45,14 +45,7 @@ mod tests {
         bench.hardware.end(3, Ok(()));
         assert_eq!(ended(&third), Some(Ok(())));
         drop((mine, theirs, ring));
-        assert_eq!(
-            bench.finish(),
-            Counts {
-                runs: 3,
-                freed: 3,
-                ..Counts::default()
-            }
-        );
+        assert_eq!(bench.finish(), Counts::ran(3));
         Ok(())
     }
 
@@ -74,14 +67,7 @@ mod tests {
         bench.hardware.end(1, Ok(()));
         assert_eq!(ended(&later), Some(Ok(())));
         drop((low, high, ring));
-        assert_eq!(
-            bench.finish(),
-            Counts {
-                runs: 2,
-                freed: 2,
-                ..Counts::default()
-            }
-        );
+        assert_eq!(bench.finish(), Counts::ran(2));
         Ok(())
     }
 
@@ -198,14 +184,7 @@ mod tests {
         assert_eq!(ended(&first), Some(Ok(())));
         assert_eq!(queue.banned(), None);
         drop((queue, ring));
-        assert_eq!(
-            bench.finish(),
-            Counts {
-                runs: 1,
-                freed: 1,
-                ..Counts::default()
-            }
-        );
+        assert_eq!(bench.finish(), Counts::ran(1));
         Ok(())
     }
 

@@ -121,6 +121,17 @@ pub(crate) struct Counts {
     pub(crate) live: u32,
 }
 
+impl Counts {
+    /// `jobs` were run once each and freed, and nothing else happened.
+    pub(crate) fn ran(jobs: u32) -> Self {
+        Self {
+            runs: jobs,
+            freed: jobs,
+            ..Self::default()
+        }
+    }
+}
+
 /// A job on the ring.
 struct Place {
     id: u32,

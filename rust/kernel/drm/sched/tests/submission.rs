@@ -130,14 +130,7 @@ mod tests {
         assert!(bench.hardware.runs(2));
         assert!(bench.hardware.ran(&[1, 2]));
         bench.hardware.end_all(EIO);
-        assert_eq!(
-            bench.finish(),
-            Counts {
-                runs: 2,
-                freed: 2,
-                ..Counts::default()
-            }
-        );
+        assert_eq!(bench.finish(), Counts::ran(2));
         Ok(())
     }
 
@@ -204,14 +197,7 @@ mod tests {
         assert!(bench.hardware.runs(1));
         bench.hardware.end(1, Ok(()));
         assert_eq!(ended(&finished), Some(Ok(())));
-        assert_eq!(
-            bench.finish(),
-            Counts {
-                runs: 1,
-                freed: 1,
-                ..Counts::default()
-            }
-        );
+        assert_eq!(bench.finish(), Counts::ran(1));
         Ok(())
     }
 
@@ -244,14 +230,7 @@ mod tests {
         bench.hardware.end(2, Ok(()));
         assert_eq!(ended(&reads), Some(Ok(())));
         assert_eq!(ended(&writes), Some(Ok(())));
-        assert_eq!(
-            bench.finish(),
-            Counts {
-                runs: 2,
-                freed: 2,
-                ..Counts::default()
-            }
-        );
+        assert_eq!(bench.finish(), Counts::ran(2));
         Ok(())
     }
 
@@ -275,14 +254,7 @@ mod tests {
         bench.hardware.end(2, Ok(()));
         assert_eq!(ended(&second), Some(Ok(())));
         drop(queue);
-        assert_eq!(
-            bench.finish(),
-            Counts {
-                runs: 2,
-                freed: 2,
-                ..Counts::default()
-            }
-        );
+        assert_eq!(bench.finish(), Counts::ran(2));
         Ok(())
     }
 
@@ -296,14 +268,7 @@ mod tests {
         assert_eq!(status, None);
         assert_eq!(counts.runs, 0);
         assert_eq!(ended(&finished), Some(Ok(())));
-        assert_eq!(
-            bench.finish(),
-            Counts {
-                runs: 1,
-                freed: 1,
-                ..Counts::default()
-            }
-        );
+        assert_eq!(bench.finish(), Counts::ran(1));
         Ok(())
     }
 
@@ -337,14 +302,7 @@ mod tests {
         bench.hardware.end(3, Ok(()));
         assert_eq!(ended(&second), Some(Ok(())));
         assert_eq!(ended(&third), Some(Ok(())));
-        assert_eq!(
-            bench.finish(),
-            Counts {
-                runs: 3,
-                freed: 3,
-                ..Counts::default()
-            }
-        );
+        assert_eq!(bench.finish(), Counts::ran(3));
         Ok(())
     }
 
@@ -364,14 +322,7 @@ mod tests {
         assert_eq!(ended(&first), Some(Err(EIO)));
         assert_eq!(ended(&second), Some(Err(EIO)));
         drop(both);
-        assert_eq!(
-            bench.finish(),
-            Counts {
-                runs: 2,
-                freed: 2,
-                ..Counts::default()
-            }
-        );
+        assert_eq!(bench.finish(), Counts::ran(2));
         Ok(())
     }
 
@@ -399,14 +350,7 @@ mod tests {
         other.signal();
         assert!(bench.hardware.runs(4));
         bench.hardware.end_all(EIO);
-        assert_eq!(
-            bench.finish(),
-            Counts {
-                runs: 4,
-                freed: 4,
-                ..Counts::default()
-            }
-        );
+        assert_eq!(bench.finish(), Counts::ran(4));
         Ok(())
     }
 }

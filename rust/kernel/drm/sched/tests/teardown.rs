@@ -60,6 +60,23 @@ impl Full {
     }
 }
 
+/// Has somebody else complete the jobs of a [`Full`], one after the other, the last one with
+/// `last`. Dropping the result waits for that.
+fn complete_meanwhile(bench: &Bench, other: DriverFence, last: Result) -> Result<OwnedQueue> {
+    let hardware = bench.hardware.clone();
+    let worker = OwnedQueue::new_unbound().build(c"magni-test-hardware")?;
+    worker.try_spawn(GFP_KERNEL, move || {
+        for id in 1..=2 {
+            let _ = hardware.runs(id);
+            hardware.end(id, Ok(()));
+        }
+        other.signal();
+        let _ = hardware.runs(3);
+        hardware.end(3, last);
+    })?;
+    Ok(worker)
+}
+
 #[kunit_tests(magni_drm_sched_teardown)]
 mod tests {
     use super::*;
@@ -106,32 +123,14 @@ mod tests {
             waits,
             other,
         } = Full::new(bench!(1))?;
-        // Somebody else has the jobs completed meanwhile.
-        let hardware = bench.hardware.clone();
-        let worker = OwnedQueue::new_unbound().build(c"magni-test-hardware")?;
-        worker.try_spawn(GFP_KERNEL, move || {
-            for id in 1..=2 {
-                let _ = hardware.runs(id);
-                hardware.end(id, Ok(()));
-            }
-            other.signal();
-            let _ = hardware.runs(3);
-            hardware.end(3, Err(EIO));
-        })?;
+        let _worker = complete_meanwhile(&bench, other, Err(EIO))?;
         assert!(bench.queue.wait_idle(Jiffies::MAX));
         assert_eq!(ended(&on_ring), Some(Ok(())));
         assert_eq!(ended(&ready), Some(Ok(())));
         assert_eq!(ended(&waits), Some(Err(EIO)));
         assert_eq!(bench.queue.live_jobs(), 0);
         assert_eq!(bench.hardware.counts().freed, 3);
-        assert_eq!(
-            bench.finish(),
-            Counts {
-                runs: 3,
-                freed: 3,
-                ..Counts::default()
-            }
-        );
+        assert_eq!(bench.finish(), Counts::ran(3));
         Ok(())
     }
 
@@ -163,26 +162,9 @@ mod tests {
             waits,
             other,
         } = Full::new(bench!(1))?;
-        let hardware = bench.hardware.clone();
-        let worker = OwnedQueue::new_unbound().build(c"magni-test-hardware")?;
         // `finish` drops the queue, then waits for its end; meanwhile the jobs go on.
-        worker.try_spawn(GFP_KERNEL, move || {
-            for id in 1..=2 {
-                let _ = hardware.runs(id);
-                hardware.end(id, Ok(()));
-            }
-            other.signal();
-            let _ = hardware.runs(3);
-            hardware.end(3, Ok(()));
-        })?;
-        assert_eq!(
-            bench.finish(),
-            Counts {
-                runs: 3,
-                freed: 3,
-                ..Counts::default()
-            }
-        );
+        let _worker = complete_meanwhile(&bench, other, Ok(()))?;
+        assert_eq!(bench.finish(), Counts::ran(3));
         for fence in [on_ring, ready, waits] {
             assert_eq!(ended(&fence), Some(Ok(())));
         }
