@@ -355,20 +355,22 @@ impl Mmu {
         self.unmap(nr, seat)?;
 
         // It can fault no more; a fault that it had is not to be taken for the next one's.
-        if self.has_fault(nr)? {
-            self.report_fault(nr)?;
-            self.line.clear(1 << nr)?;
-            if seat.users != 0 {
-                seat.space.set_faulted(true);
-            }
+        if self.take_fault(nr)? && seat.users != 0 {
+            seat.space.set_faulted(true);
         }
 
         Ok(())
     }
 
-    /// Whether a fault of address space `nr` waits to be served.
-    fn has_fault(&self, nr: usize) -> Result<bool> {
-        Ok(self.line.raw()? & 1 << nr != 0)
+    /// Reports and clears the fault of address space `nr`, if there is one; returns whether.
+    fn take_fault(&self, nr: usize) -> Result<bool> {
+        if self.line.raw()? & 1 << nr == 0 {
+            return Ok(false);
+        }
+        self.report_fault(nr)?;
+        self.line.clear(1 << nr)?;
+
+        Ok(true)
     }
 
     /// Takes the seat's VM, whose accesses have been flushed, out of the hardware.
@@ -456,11 +458,9 @@ impl Mmu {
 
             // Since the interrupt whoever was in there may have left, and the fault with them. An
             // error means that the hardware is gone.
-            if !self.has_fault(nr).unwrap_or(false) {
+            if !self.take_fault(nr).unwrap_or(false) {
                 continue;
             }
-            let _ = self.report_fault(nr);
-            let _ = self.line.clear(1 << nr);
 
             if let Some(seat) = slots.seats[nr].as_mut() {
                 seat.space.set_faulted(true);

@@ -344,6 +344,13 @@ impl Inner {
         }
     }
 
+    /// Ends the group if its VM has faulted. One that is active anew has forgotten it.
+    pub(super) fn note_vm_fault(&self) {
+        if self.vm.has_faulted() && self.can_run() {
+            self.add_fatal(self.queue_mask());
+        }
+    }
+
     /// The queues in `mask` have hit an error that ends the group.
     pub(super) fn add_fatal(&self, mask: u32) {
         let mut old = self.fatal_queues.load(Relaxed);

@@ -329,10 +329,7 @@ impl Scheduler {
         }
         for slot in bits(suspended) {
             if let Some(group) = slots.group(slot).cloned() {
-                // Its VM forgets the fault when it becomes active again.
-                if group.vm().has_faulted() && group.can_run() {
-                    group.add_fatal(group.queue_mask());
-                }
+                group.note_vm_fault();
                 self.note_state(slots, slot, &group, updates);
                 self.vacate(slots, slot);
                 group.trace_state(GroupState::Suspended, None);

@@ -182,9 +182,7 @@ impl Scheduler {
             self.slot_events(slot);
         }
         slots.which(|group| {
-            if group.vm().has_faulted() && group.can_run() {
-                group.add_fatal(group.queue_mask());
-            }
+            group.note_vm_fault();
             false
         });
 
