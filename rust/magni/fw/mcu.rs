@@ -391,8 +391,9 @@ impl Firmware {
             let begun = Instant::<Monotonic>::now();
             met = self.events.wait(slice, &mut condition);
             left -= slice;
-            // Met or not: who has slept for so long was not woken.
-            if begun.elapsed().as_millis() >= i64::from(RECHECK_MS) {
+            // Met or not: who has slept for so long was not woken. A slice of jiffies can be
+            // shorter than its milliseconds.
+            if !met || begun.elapsed().as_millis() >= i64::from(RECHECK_MS / 2) {
                 self.events.recheck();
             }
         }

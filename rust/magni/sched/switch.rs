@@ -234,11 +234,9 @@ impl Scheduler {
 
         let mut acked = wait(slots_mask, limit / 2);
         if acked != slots_mask {
-            // Before the GPU is taken for stuck: the doorbell, or the answer's interrupt, may have
-            // been lost.
+            // Before the GPU is taken for stuck: the doorbell may have been lost.
             let missing = slots_mask & !acked;
             self.dev.fw.ring_csg_doorbells(missing);
-            self.dev.fw.recheck_interrupt();
             acked |= wait(missing, limit);
         }
         acked
