@@ -16,12 +16,15 @@ MODULE_PARM_DESC(bug, "which bug to commit: leak, lock-order, use-after-free or 
 static DEFINE_SPINLOCK(planted_lock_a);
 static DEFINE_SPINLOCK(planted_lock_b);
 
-/* Allocations to which no pointer is left, but for what may lie about on a stack. */
+/*
+ * Allocations to which no pointer is left. Many: kmemleak takes a word that lies about, on
+ * a stack for example, for a pointer, and one such word would hide a single leak.
+ */
 static noinline int planted_leak(void)
 {
 	int i;
 
-	for (i = 0; i < 16; i++) {
+	for (i = 0; i < 64; i++) {
 		u8 *lost = kzalloc(333, GFP_KERNEL);
 
 		if (!lost)
