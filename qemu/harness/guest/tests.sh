@@ -79,15 +79,16 @@ no_leak() {
 
 # leaks: the driver goes, and kmemleak finds nothing that it has left behind.
 leaks() {
-    local report file=/sys/kernel/debug/kmemleak
+    local report since file=/sys/kernel/debug/kmemleak
     grep "\[$MODULE\]" /proc/kallsyms | sort >/tmp/symbols
     if grep -q "^$MODULE " /proc/modules; then
         unload || fail "rmmod $MODULE"
     fi
-    # kmemleak says nothing of what is younger than five seconds, and of what has changed since
+    # kmemleak says nothing of what is younger than five seconds, nor of what has changed since
     # it last looked.
-    sleep 6
+    since=$(cut -d. -f1 /proc/uptime)
     echo scan >$file || fail "this kernel has no kmemleak"
+    while [ $(($(cut -d. -f1 /proc/uptime) - since)) -lt 7 ]; do usleep 200000; done
     echo scan >$file
     report=$(cat $file)
     [ -n "$report" ] || return 0
@@ -100,6 +101,12 @@ leaks() {
         }
         { print }'
     fail "kmemleak has found leaks"
+}
+
+# plant BUG: a module commits it while it is loaded, and goes.
+plant() {
+    insmod "$MODULES/planted.ko" bug="$1" || fail "insmod planted.ko"
+    rmmod planted
 }
 
 load_unload_once() {

@@ -107,7 +107,7 @@ pub(crate) fn all(settings: &Settings, extent: Extent) -> Result<Vec<Group>> {
         groups.extend(refused(stock(driver)));
     }
     groups.push(debug::kunit(settings));
-    groups.extend(debug::planted(settings));
+    groups.push(debug::planted(settings));
     match extent {
         Extent::Short => {
             groups.push(watched(debug, &parts));
