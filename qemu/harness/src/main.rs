@@ -84,6 +84,9 @@ enum Command {
         /// Everything, which takes much longer.
         #[arg(long)]
         full: bool,
+        /// How many boots run at a time.
+        #[arg(long, default_value_t = 1)]
+        lanes: usize,
     },
     /// Run jobs while the firmware writes garbage.
     Soak {
@@ -147,12 +150,13 @@ fn run(arguments: Arguments) -> Result<bool> {
         }
         Command::Bench(args) => bench::run(&settings, &args),
         Command::Soak { kernel, seconds } => {
-            suite::run(&settings, vec![suite::soak(kernel, seconds)], &[])
+            suite::run(&settings, vec![suite::soak(kernel, seconds)], &[], 1)
         }
         Command::Test {
             filters,
             list,
             full,
+            lanes,
         } => {
             let extent = if full { Extent::Full } else { Extent::Short };
             let groups = suite::all(&settings, extent)?;
@@ -160,7 +164,7 @@ fn run(arguments: Arguments) -> Result<bool> {
                 suite::list(groups, &filters)?;
                 Ok(true)
             } else {
-                suite::run(&settings, groups, &filters)
+                suite::run(&settings, groups, &filters, lanes)
             }
         }
     }

@@ -4,7 +4,10 @@
 
 use std::fmt::Write as _;
 use std::fs;
-use std::time::Instant;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use anyhow::{ensure, Context, Result};
 
@@ -56,58 +59,76 @@ pub(crate) fn list(groups: Vec<Group>, filters: &[String]) -> Result<()> {
     Ok(())
 }
 
-/// Runs the selected cases, prints each with its outcome, and writes a summary to the logs.
+/// Runs the selected cases, prints each with its outcome, and writes a summary to the logs. `lanes`
+/// boots run at a time.
 ///
 /// # Errors
 ///
 /// When the filters leave no case, or the summary cannot be written.
-pub(crate) fn run(settings: &Settings, groups: Vec<Group>, filters: &[String]) -> Result<bool> {
+pub(crate) fn run(
+    settings: &Settings,
+    groups: Vec<Group>,
+    filters: &[String],
+    lanes: usize,
+) -> Result<bool> {
     let groups = select(groups, filters);
     ensure!(!groups.is_empty(), "no test's name contains {filters:?}");
-    let (mut passed, mut failed) = (0_usize, 0_usize);
-    let mut summary = String::new();
-    let mut table = Table::default();
-    for group in &groups {
-        let start = Instant::now();
-        let ui = Ui::new(&group.plan.name, false);
-        let outcome = boot::run(settings, &group.plan, &ui);
-        match &outcome {
+    let mut results = Results::default();
+    let next = AtomicUsize::new(0);
+    thread::scope(|scope| {
+        let (sender, done) = mpsc::channel();
+        for _ in 0..lanes.clamp(1, groups.len()) {
+            let (sender, next, groups) = (sender.clone(), &next, &groups);
+            // The machine's processes end with the thread that started them.
+            scope.spawn(move || {
+                while let Some(group) = groups.get(next.fetch_add(1, Ordering::Relaxed)) {
+                    let start = Instant::now();
+                    let ui = Ui::new(&group.plan.name, false);
+                    let outcome = boot::run(settings, &group.plan, &ui);
+                    ui.clear();
+                    // The receiver goes first only when the summary cannot be written.
+                    if sender.send((group, outcome, start.elapsed())).is_err() {
+                        return;
+                    }
+                }
+            });
+        }
+        drop(sender);
+        done.iter()
+            .try_for_each(|(group, outcome, took)| results.add(group, &outcome, took))
+    })?;
+    results.write(settings)?;
+    Ok(results.failed == 0)
+}
+
+/// What came of the groups that have run.
+#[derive(Default)]
+struct Results {
+    passed: usize,
+    failed: usize,
+    summary: String,
+    table: Table,
+}
+
+impl Results {
+    /// Judges a boot and prints what came of it.
+    fn add(&mut self, group: &Group, outcome: &Result<Outcome>, took: Duration) -> Result<()> {
+        match outcome {
             Ok(outcome) => {
                 for step in outcome.steps.values() {
-                    table.add(group, step);
+                    self.table.add(group, step);
                 }
                 if let Some(problem) = outcome.problems.first() {
-                    table.add_end(group, problem.lines().next().unwrap_or_default());
+                    let line = problem.lines().next().unwrap_or_default();
+                    self.table.add_end(group, line);
                 }
             }
-            Err(error) => table.add_end(group, &format!("{error:#}")),
+            Err(error) => self.table.add_end(group, &format!("{error:#}")),
         }
-        ui.clear();
-        println!(
-            "{}: {:.1} s",
-            group.plan.name,
-            start.elapsed().as_secs_f64()
-        );
+        println!("{}: {:.1} s", group.plan.name, took.as_secs_f64());
         for case in &group.cases {
-            for (name, reason) in judge(group, case, &outcome) {
-                match reason {
-                    _ if group.informative => {
-                        let how = if reason.is_none() { "ok" } else { "failed" };
-                        println!("  (info)  {name}: {how}");
-                        writeln!(summary, "info {name}: {how}")?;
-                    }
-                    None => {
-                        passed += 1;
-                        println!("  ok      {name}");
-                        writeln!(summary, "ok {name}")?;
-                    }
-                    Some(reason) => {
-                        failed += 1;
-                        println!("  FAILED  {name}");
-                        print_reason(&reason);
-                        writeln!(summary, "FAILED {name}")?;
-                    }
-                }
+            for (name, reason) in judge(group, case, outcome) {
+                self.verdict(group, &name, reason)?;
             }
         }
         if let Ok(outcome) = &outcome {
@@ -115,15 +136,43 @@ pub(crate) fn run(settings: &Settings, groups: Vec<Group>, filters: &[String]) -
                 println!("  logs: {}", outcome.logs.display());
             }
         }
+        Ok(())
     }
-    let path = settings.logs.join("boots.summary");
-    fs::write(&path, summary).with_context(|| format!("writing {}", path.display()))?;
-    if let Some(text) = table.text() {
-        let path = settings.logs.join("faults.md");
-        fs::write(&path, text).with_context(|| format!("writing {}", path.display()))?;
+
+    /// Counts and prints one test, with the reason why it failed.
+    fn verdict(&mut self, group: &Group, name: &str, reason: Option<String>) -> Result<()> {
+        match reason {
+            _ if group.informative => {
+                let how = if reason.is_none() { "ok" } else { "failed" };
+                println!("  (info)  {name}: {how}");
+                writeln!(self.summary, "info {name}: {how}")?;
+            }
+            None => {
+                self.passed += 1;
+                println!("  ok      {name}");
+                writeln!(self.summary, "ok {name}")?;
+            }
+            Some(reason) => {
+                self.failed += 1;
+                println!("  FAILED  {name}");
+                print_reason(&reason);
+                writeln!(self.summary, "FAILED {name}")?;
+            }
+        }
+        Ok(())
     }
-    println!("boot tests: {passed} passed; {failed} failed");
-    Ok(failed == 0)
+
+    /// Writes the summary and the table of faults to the logs.
+    fn write(&self, settings: &Settings) -> Result<()> {
+        let path = settings.logs.join("boots.summary");
+        fs::write(&path, &self.summary).with_context(|| format!("writing {}", path.display()))?;
+        if let Some(text) = self.table.text() {
+            let path = settings.logs.join("faults.md");
+            fs::write(&path, text).with_context(|| format!("writing {}", path.display()))?;
+        }
+        println!("boot tests: {} passed; {} failed", self.passed, self.failed);
+        Ok(())
+    }
 }
 
 /// Prints the beginning of a reason, which is all of it but for storms of misuse.
