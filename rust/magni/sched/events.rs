@@ -12,7 +12,8 @@ use super::{
     },
     queue::Progress,
     slots::bits,
-    Scheduler, //
+    Scheduler,
+    MAX_SLOTS, //
 };
 use crate::{
     fw::layout::{
@@ -35,6 +36,12 @@ use kernel::{
     },
 };
 
+/// What a group slot has reported, and is told that it was seen.
+struct Taken {
+    group: Option<Arc<Group>>,
+    events: u32,
+}
+
 /// Exception type of a stream's error that only a reset of the GPU mends.
 const CS_UNRECOVERABLE: u32 = 0x41;
 
@@ -42,11 +49,7 @@ impl Scheduler {
     /// The group slots in `slots`, a bit each, have something to report.
     pub(crate) fn firmware_events(self: &Arc<Self>, slots: u32) {
         let _section = SignallingSection::enter();
-        let mut kick = false;
-        for slot in bits(slots & (1 << super::MAX_SLOTS) - 1) {
-            kick |= self.slot_events(slot);
-        }
-        if kick {
+        if self.slot_events(slots) {
             self.kick();
         }
     }
@@ -56,13 +59,32 @@ impl Scheduler {
         self.kick();
     }
 
-    /// Serves what slot `slot` reports; returns whether the scheduler should look.
-    pub(super) fn slot_events(&self, slot: usize) -> bool {
-        let Ok(csg) = self.dev.fw.csg(slot) else {
-            return false;
-        };
-
+    /// Serves what the slots in `mask`, a bit each, report; returns whether the scheduler should
+    /// look.
+    pub(super) fn slot_events(&self, mask: u32) -> bool {
         let mut kick = false;
+        let mut taken = [const { None }; MAX_SLOTS];
+        let mut answered = 0;
+        for (slot, place) in taken.iter_mut().enumerate() {
+            if mask & 1 << slot != 0 {
+                *place = self.take_events(slot, &mut kick);
+                answered |= u32::from(place.is_some()) << slot;
+            }
+        }
+        if answered != 0 {
+            // Once for all of them, and before the fences, which take longer.
+            self.dev.fw.ring_csg_doorbells(answered);
+        }
+        for taken in taken.into_iter().flatten() {
+            kick |= self.serve(taken);
+        }
+        kick
+    }
+
+    /// Takes note of what slot `slot` reports, if it reports anything, and says so. The doorbell
+    /// is to be rung.
+    fn take_events(&self, slot: usize, kick: &mut bool) -> Option<Taken> {
+        let csg = self.dev.fw.csg(slot).ok()?;
         let mut answered = 0;
         let (group, events) = {
             // Keeps two from serving the same event, and the slot from being given to another
@@ -75,7 +97,7 @@ impl Scheduler {
             let ack = csg.ack();
             let events = (csg.req() ^ ack) & csg::EVENTS;
             if streams == 0 && events == 0 {
-                return false;
+                return None;
             }
             // Before the streams are looked at, so that what comes meanwhile is reported again.
             csg.input.set_cs_irq_ack(raised);
@@ -86,7 +108,7 @@ impl Scheduler {
 
             for stream in bits(streams) {
                 let (kick_now, answer) = self.stream_events(slot, stream, group.as_ref());
-                kick |= kick_now;
+                *kick |= kick_now;
                 answered |= u32::from(answer) << stream;
             }
             (group, events)
@@ -94,11 +116,16 @@ impl Scheduler {
         if answered != 0 {
             csg.toggle_doorbells(answered);
         }
-        self.dev.fw.ring_csg_doorbells(1 << slot);
+        Some(Taken { group, events })
+    }
 
-        let Some(group) = group else {
-            return kick;
+    /// Does what follows from a slot's events; returns whether the scheduler should look.
+    fn serve(&self, taken: Taken) -> bool {
+        let Some(group) = taken.group else {
+            return false;
         };
+        let events = taken.events;
+        let mut kick = false;
         if events & csg::PROGRESS_TIMER_EVENT != 0 {
             dev_warn!(
                 self.dev.dev,

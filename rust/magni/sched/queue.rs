@@ -127,6 +127,8 @@ struct Ring {
     /// Why no job can be added any more.
     dead: Option<Error>,
     timer: JobTimer,
+    /// What `insert` was when the firmware was last asked to take up the ring.
+    shown: u64,
     /// Where the group was when it was last on the hardware.
     slot: Option<u32>,
     /// The timer's work is scheduled.
@@ -257,6 +259,7 @@ impl Queue {
                     newest: None,
                     dead: None,
                     timer: JobTimer::new(),
+                    shown: 0,
                     slot: None,
                     armed: false,
                 }, "magni::Queue::ring"),
@@ -541,18 +544,29 @@ impl Queue {
     }
 
     /// Tells the firmware, before it takes up the ring, how far it had got.
-    pub(crate) fn restore_extract(&self) -> Result {
+    ///
+    /// It sees all jobs that are in the ring now. Those that come later either find the group
+    /// resident, or are seen by [`enter_hardware`](Self::enter_hardware): both are under the
+    /// ring's lock.
+    pub(crate) fn take_up(&self) -> Result {
         let extract = self.iface.cpu().read64(IFACE_EXTRACT)?;
-        self.iface.cpu().write64(IFACE_EXTRACT_INIT, extract)
+        self.iface.cpu().write64(IFACE_EXTRACT_INIT, extract)?;
+        let mut ring = self.ring.lock();
+        ring.shown = ring.insert;
+        Ok(())
     }
 
-    /// The group is on the hardware, in slot `slot`, from now on.
-    pub(crate) fn enter_hardware(self: &Arc<Self>, slot: u32) {
+    /// The group is on the hardware, in slot `slot`, from now on; that it is resident is said.
+    ///
+    /// Returns whether a job came since [`take_up`](Self::take_up) that may have rung no doorbell.
+    #[must_use]
+    pub(crate) fn enter_hardware(self: &Arc<Self>, slot: u32) -> bool {
         let mut ring = self.ring.lock();
         ring.slot = Some(slot);
         if !ring.jobs.is_empty() {
             self.run_timer(&mut ring);
         }
+        ring.shown != ring.insert
     }
 
     /// The group is off the hardware, but the oldest job waits for something that others do.

@@ -10,7 +10,7 @@
 //! | --- | --- | --- |
 //! | instructions, write barrier, INSERT | word := absent | word := resident |
 //! | full barrier | full barrier | full barrier |
-//! | read the word | suspend, ack; read INSERT | ring the doorbell |
+//! | read the word | suspend, ack; read INSERT | INSERT moved since asked: doorbell |
 //! | resident: doorbell; absent: ask the scheduler | it moved: the group is runnable | |
 //!
 //! So a job either sees that it has to ask, or is seen. Of two that pass each other both happen,
@@ -62,7 +62,8 @@ impl Residency {
 
     /// The group is on slot `slot`, and the firmware has acknowledged it.
     ///
-    /// The scheduler's side, under its lock; the doorbell is to be rung next.
+    /// The scheduler's side, under its lock; the rings' INSERT is to be read next, and the doorbell
+    /// to be rung if one has moved since the firmware was asked.
     pub(crate) fn enter(&self, slot: u8) {
         self.0
             .store(next(self.0.load(Acquire), Some(slot)), Release);

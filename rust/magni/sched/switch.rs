@@ -129,10 +129,13 @@ impl Scheduler {
             group.state.access_mut(slots).enter_hardware();
             group.residency.enter(slot as u8);
             group.trace_state(GroupState::Resident, Some(slot));
-            // For what came after the firmware looked and before the line above.
-            self.dev.fw.ring_group_doorbell(slot);
-            for queue in group.queues() {
-                queue.enter_hardware(slot as u32);
+            // For what came after the firmware was asked and before the group was resident.
+            let missed = group
+                .queues()
+                .iter()
+                .fold(false, |missed, queue| queue.enter_hardware(slot as u32) | missed);
+            if missed {
+                self.dev.fw.ring_group_doorbell(slot);
             }
         }
         if self.wait_acks(moved, endpoints, started) != moved {
@@ -254,10 +257,9 @@ impl Scheduler {
         self.wait_acks(slots_mask, csg::STATE_MASK, Instant::now())
     }
 
-    /// Empties a slot that the firmware has let go of; returns the group.
+    /// Empties a slot that the firmware has let go of, and whose events have been served; returns
+    /// the group.
     fn vacate(&self, slots: &mut Slots, slot: usize) -> Option<Arc<Group>> {
-        // What the group still had to say, before the slot is another's.
-        self.slot_events(slot);
         self.table.lock().0[slot] = None;
         let resident = slots.unseat(slot)?;
         self.stop_streams(slot, &resident.group);
@@ -295,6 +297,8 @@ impl Scheduler {
         if ended != slots_mask {
             self.dev.schedule_reset("the firmware does not end a group");
         }
+        // What the groups still had to say, before the slots are others'.
+        self.slot_events(ended);
         for slot in bits(ended) {
             if let Some(group) = self.vacate(slots, slot) {
                 group.kill_jobs();
@@ -325,6 +329,8 @@ impl Scheduler {
                 group.ban(Fate::Innocent);
             }
         }
+        // What the groups still had to say, before the slots are others'.
+        self.slot_events(suspended);
         for slot in bits(suspended) {
             if let Some(group) = slots.group(slot).cloned() {
                 group.note_vm_fault();
@@ -417,8 +423,9 @@ impl Scheduler {
     /// Serves what the groups on the hardware still have to say, and leaves nothing behind that a
     /// firmware that starts anew would take for a request.
     pub(super) fn clear_slots(&self, slots: &Slots) {
-        for slot in bits(slots.which(|_| true)) {
-            self.slot_events(slot);
+        let taken = slots.which(|_| true);
+        self.slot_events(taken);
+        for slot in bits(taken) {
             if let Some(group) = slots.group(slot) {
                 if let Ok(csg) = self.dev.fw.csg(slot) {
                     csg.set(csg::STATE_MASK, csg::STATE_TERMINATE);
@@ -440,7 +447,7 @@ fn endpoints(group: &Group, priority: u8) -> u64 {
 
 /// Programs a stream slot for `queue`, to be started with its group in `slot`.
 fn program_queue(cs: &CsInterface, queue: &Queue, slot: usize) -> Result {
-    queue.restore_extract()?;
+    queue.take_up()?;
 
     let (base, size) = queue.ring_range();
     cs.input.set_ringbuf_base(base);

@@ -177,10 +177,8 @@ impl Scheduler {
     /// Takes those off the hardware who must not be on it any more.
     fn end_banned(&self, slots: &mut Slots) {
         let faulted = slots.which(|group| group.vm().has_faulted());
-        for slot in bits(faulted) {
-            // Which queue it was may be waiting to be told.
-            self.slot_events(slot);
-        }
+        // Which queue it was may be waiting to be told.
+        self.slot_events(faulted);
         slots.which(|group| {
             group.note_vm_fault();
             false
@@ -252,10 +250,8 @@ impl Scheduler {
     /// Does for `group`, which asked for something, what can be done without a slot.
     fn look_at(&self, slots: &mut Slots, group: &Arc<Group>) -> Next {
         if let Some(slot) = group.residency.slot() {
-            if group.can_run() {
-                // It came on the hardware since it asked; a doorbell too many does no harm.
-                self.dev.fw.ring_group_doorbell(slot as usize);
-            } else {
+            // One that came on the hardware since it asked needs nothing: see `Queue::take_up`.
+            if !group.can_run() {
                 self.terminate(slots, 1 << slot);
             }
             return Next::Done;

@@ -56,8 +56,9 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         .then(|| Tracer::new(events::EVENTS))
         .transpose()?;
 
-    work.warm_up()?;
+    // In this order: a GPU that goes to sleep in between has to be set up again for the storm.
     keeper.start()?;
+    work.warm_up()?;
     let mut clocks = clock::compare(&device)?;
     let gate = Gate::new(&device)?;
     for (index, lane) in work.lanes.iter().enumerate() {
