@@ -8,8 +8,10 @@ pub(crate) mod interface;
 pub(crate) mod layout;
 mod load;
 mod mcu;
+mod patience;
 mod requests;
 mod restart;
+mod wait;
 
 pub(crate) use self::{
     events::{
@@ -18,4 +20,5 @@ pub(crate) use self::{
     },
     interface::CsInterface,
     mcu::Firmware,
+    patience::Effort,
 };

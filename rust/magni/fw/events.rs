@@ -49,6 +49,8 @@ pub(crate) struct McuEvents {
     booted: AtomicFlag,
     /// The firmware was asked to stop.
     pub(super) halting: AtomicFlag,
+    /// The firmware answers nothing any more, until it is started again.
+    dead: AtomicFlag,
 }
 
 impl McuEvents {
@@ -61,6 +63,7 @@ impl McuEvents {
                 acks <- WaitQueue::new(c"magni::fw::acks", static_lock_class!()),
                 booted: AtomicFlag::new(false),
                 halting: AtomicFlag::new(false),
+                dead: AtomicFlag::new(false),
             }),
             GFP_KERNEL,
         )
@@ -69,6 +72,7 @@ impl McuEvents {
     /// Serves the interrupt from now on; the firmware has not booted yet.
     pub(super) fn arm(&self) -> Result {
         self.booted.store(false, ordering::Release);
+        self.dead.store(false, ordering::Release);
         self.line.clear(!0)?;
         self.line.enable(!0)?;
         self.line.open()
@@ -98,11 +102,25 @@ impl McuEvents {
         }
 
         // One that is disabled was stopped by the host.
-        match self.mmio.read(MCU_STATUS).map(|status| status.value()) {
-            Ok(Status::Fatal) => reset.schedule("the firmware stopped because of an error"),
-            Ok(Status::Halted) => reset.schedule("the firmware stopped"),
-            _ => {}
-        }
+        let reason = match self.mmio.read(MCU_STATUS).map(|status| status.value()) {
+            Ok(Status::Fatal) => "the firmware stopped because of an error",
+            Ok(Status::Halted) => "the firmware stopped",
+            _ => return,
+        };
+        self.declare_dead();
+        reset.schedule(reason);
+    }
+
+    /// The firmware answers nothing any more: nobody waits for it, until it is started again. The
+    /// caller asks for a reset.
+    pub(super) fn declare_dead(&self) {
+        self.dead.store(true, ordering::Release);
+        self.acks.wake_all();
+    }
+
+    /// Whether the firmware was [declared dead](Self::declare_dead).
+    pub(super) fn is_dead(&self) -> bool {
+        self.dead.load(ordering::Acquire)
     }
 
     /// Sleeps until `condition`, which the firmware makes true, or the timeout; returns whether it

@@ -10,10 +10,7 @@ use super::{
         GlbInterface,
         Interface, //
     },
-    layout::{
-        csg,
-        glb, //
-    },
+    layout::glb,
     load::{
         FirmwareFile,
         Section, //
@@ -46,10 +43,7 @@ use kernel::{
     clocksource::arch_timer_rate,
     device::Device,
     io::{
-        poll::{
-            read_poll_timeout,
-            read_poll_timeout_atomic, //
-        },
+        poll::read_poll_timeout,
         register::Array, //
     },
     new_mutex,
@@ -61,28 +55,16 @@ use kernel::{
             ordering,
             AtomicFlag, //
         },
-        barrier::{
-            dma_mb,
-            Read, //
-        },
         rcu,
         Arc,
         Mutex, //
     },
-    time::{
-        msecs_to_jiffies,
-        Delta,
-        Instant,
-        Jiffies,
-        Monotonic, //
-    },
+    time::Delta,
     uapi, //
 };
 
 /// How long the firmware may take to boot, in milliseconds.
 const BOOT_TIMEOUT_MS: u32 = 1000;
-/// Who waits for the firmware for so long, in milliseconds, looks for an interrupt that got lost.
-const RECHECK_MS: u32 = 20;
 /// How long the microcontroller may take to stop.
 const STOP_TIMEOUT: Delta = Delta::from_millis(100);
 /// A job that makes no progress for this many GPU cycles is reported.
@@ -341,69 +323,6 @@ impl Firmware {
                 .mmio
                 .write(location, DOORBELL::zeroed().with_ring(true));
         }
-    }
-
-    /// Waits until the firmware has acknowledged the requests of group slot `slot` in `mask`.
-    /// Sleeps.
-    ///
-    /// # Errors
-    ///
-    /// Those of `mask` that are acknowledged, after `timeout`. A state only counts as a whole.
-    pub(crate) fn wait_csg_acks(
-        &self,
-        slot: usize,
-        mask: u32,
-        timeout: Jiffies,
-    ) -> core::result::Result<(), u32> {
-        let Ok(csg) = self.csg(slot) else {
-            return Err(0);
-        };
-        let missing = || csg.missing(mask);
-
-        self.wait_for(timeout, || missing() == 0).map_err(|()| {
-            let acked = mask & !missing();
-            if acked & csg::STATE_MASK != csg::STATE_MASK & mask {
-                acked & !csg::STATE_MASK
-            } else {
-                acked
-            }
-        })
-    }
-
-    /// Has an interrupt that was lost served all the same. The GPU is powered. Does not sleep.
-    pub(crate) fn recheck_interrupt(&self) {
-        self.events.recheck();
-    }
-
-    /// Firmware usually answers at once; sleeping takes longer than that.
-    pub(super) fn wait_for(
-        &self,
-        timeout: Jiffies,
-        mut condition: impl FnMut() -> bool,
-    ) -> core::result::Result<(), ()> {
-        let spun =
-            read_poll_timeout_atomic(|| Ok(condition()), |met| *met, Delta::from_micros(1), 10);
-
-        let mut met = spun.is_ok();
-        let mut left = timeout;
-        while !met && left != 0 {
-            let slice = left.min(msecs_to_jiffies(RECHECK_MS).max(1));
-            let begun = Instant::<Monotonic>::now();
-            met = self.events.wait(slice, &mut condition);
-            left -= slice;
-            // Met or not: who has slept for so long was not woken. A slice of jiffies can be
-            // shorter than its milliseconds.
-            if !met || begun.elapsed().as_millis() >= i64::from(RECHECK_MS / 2) {
-                self.events.recheck();
-            }
-        }
-        if !met {
-            return Err(());
-        }
-
-        // What the firmware wrote before it acknowledged is read after it has.
-        dma_mb(Read);
-        Ok(())
     }
 
     /// Memory for a ring's input block, at offset 0, and output block, at offset 4 KiB.

@@ -8,14 +8,12 @@
 
 use super::{
     layout::glb,
-    mcu::Firmware, //
+    mcu::Firmware,
+    patience::Effort, //
 };
-use crate::{
-    params::ACK_TIMEOUT_MS,
-    regs::mcu::{
-        Status,
-        MCU_STATUS, //
-    },
+use crate::regs::mcu::{
+    Status,
+    MCU_STATUS, //
 };
 use kernel::{
     io::poll::read_poll_timeout,
@@ -24,10 +22,7 @@ use kernel::{
         atomic::ordering,
         rcu, //
     },
-    time::{
-        msecs_to_jiffies,
-        Delta, //
-    },
+    time::Delta,
 };
 
 /// How long the firmware may take to stop when it is asked to.
@@ -40,19 +35,18 @@ impl Firmware {
     ///
     /// # Errors
     ///
-    /// `ETIMEDOUT` if it does not answer, `EIO` if it has stopped, `ENODEV` if it is gone.
+    /// `ETIMEDOUT` if it does not answer, `EIO` if it has stopped, or is gone.
     pub(crate) fn ping(&self) -> Result {
-        if self.mmio.read(MCU_STATUS)?.value() != Status::Enabled {
+        if self.is_dead() || !self.is_enabled() {
             return Err(EIO);
         }
 
         let glb = self.glb();
         glb.toggle(glb::PING);
         self.ring_glb_doorbell();
-        self.wait_for(msecs_to_jiffies(ACK_TIMEOUT_MS.get()), || {
-            glb.missing(glb::PING) == 0
-        })
-        .map_err(|()| ETIMEDOUT)
+        let answered = || glb.missing(glb::PING) == 0;
+        self.wait_for(Effort::Firmware, answered, || self.ring_glb_doorbell())
+            .map_err(|_| ETIMEDOUT)
     }
 
     /// Stops the firmware, with nobody on the hardware if `clean`; returns whether it can go on

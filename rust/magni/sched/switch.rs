@@ -33,9 +33,9 @@ use crate::{
             cs,
             csg, //
         },
-        CsInterface, //
+        CsInterface,
+        Effort, //
     },
-    params::ACK_TIMEOUT_MS,
     trace::GroupState, //
 };
 use kernel::{
@@ -52,11 +52,6 @@ use kernel::{
             Write, //
         },
         Arc, //
-    },
-    time::{
-        msecs_to_jiffies,
-        Instant,
-        Monotonic, //
     },
 };
 
@@ -112,9 +107,9 @@ impl Scheduler {
         }
         self.dev.fw.ring_csg_doorbells(programmed | moved);
 
-        let started = Instant::now();
         let (states, endpoints) = (csg::STATE_MASK | csg::ENDPOINT_CONFIG, csg::ENDPOINT_CONFIG);
-        let running = self.wait_acks(programmed, states, started);
+        let fw = &self.dev.fw;
+        let running = fw.wait_csg_acks(programmed, states, Effort::Hardware);
         for slot in bits(new) {
             let Some(group) = slots.group(slot).cloned() else {
                 continue;
@@ -138,7 +133,7 @@ impl Scheduler {
                 self.dev.fw.ring_group_doorbell(slot);
             }
         }
-        if self.wait_acks(moved, endpoints, started) != moved {
+        if fw.wait_csg_acks(moved, endpoints, Effort::Hardware) != moved {
             self.dev
                 .schedule_reset("the firmware does not take a group's priority");
         }
@@ -218,33 +213,6 @@ impl Scheduler {
         Ok(())
     }
 
-    /// Waits for `mask` to be acknowledged by all of `slots_mask`, for as long as is left of the
-    /// time that counts from `started`; returns those that did.
-    fn wait_acks(&self, slots_mask: u32, mask: u32, started: Instant<Monotonic>) -> u32 {
-        let limit = i64::from(ACK_TIMEOUT_MS.get());
-        let wait = |slots_mask: u32, until: i64| {
-            let acked = |slot: &usize| {
-                let left = (until - started.elapsed().as_millis()).max(0);
-                self.dev
-                    .fw
-                    .wait_csg_acks(*slot, mask, msecs_to_jiffies(left as u32))
-                    .is_ok()
-            };
-            bits(slots_mask)
-                .filter(acked)
-                .fold(0, |mask, slot| mask | 1 << slot)
-        };
-
-        let mut acked = wait(slots_mask, limit / 2);
-        if acked != slots_mask {
-            // Before the GPU is taken for stuck: the doorbell may have been lost.
-            let missing = slots_mask & !acked;
-            self.dev.fw.ring_csg_doorbells(missing);
-            acked |= wait(missing, limit);
-        }
-        acked
-    }
-
     /// Asks for `state` in all of `slots_mask`; returns those that got there.
     fn request_state(&self, slots_mask: u32, state: u32) -> u32 {
         let fw = &self.dev.fw;
@@ -254,7 +222,11 @@ impl Scheduler {
             }
         }
         fw.ring_csg_doorbells(slots_mask);
-        self.wait_acks(slots_mask, csg::STATE_MASK, Instant::now())
+        let effort = match state {
+            csg::STATE_TERMINATE => Effort::Firmware,
+            _ => Effort::Hardware,
+        };
+        fw.wait_csg_acks(slots_mask, csg::STATE_MASK, effort)
     }
 
     /// Empties a slot that the firmware has let go of, and whose events have been served; returns
@@ -277,9 +249,10 @@ impl Scheduler {
         }
     }
 
-    /// Whether the GPU waits for a reset: there is no point in asking it for anything.
+    /// Whether the GPU waits for a reset, or is about to: there is no point in asking it for
+    /// anything.
     pub(super) fn is_stuck(&self) -> bool {
-        self.dev.reset.is_pending()
+        self.dev.reset.is_pending() || self.dev.fw.is_dead()
     }
 
     /// Takes the groups in `slots_mask`, which are banned, off the hardware for good, and ends
@@ -383,7 +356,7 @@ impl Scheduler {
             }
         }
         fw.ring_csg_doorbells(hinted);
-        let answered = self.wait_acks(hinted, csg::STATUS_UPDATE, Instant::now());
+        let answered = fw.wait_csg_acks(hinted, csg::STATUS_UPDATE, Effort::Hardware);
         if answered != hinted {
             self.dev
                 .schedule_reset("the firmware does not report a group's status");

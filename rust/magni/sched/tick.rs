@@ -309,6 +309,9 @@ impl Scheduler {
         }
 
         self.update_stalled(slots);
+        if self.is_stuck() {
+            return;
+        }
         let limits = Limits {
             slots: slots.count(),
             spaces: slots.spaces,
