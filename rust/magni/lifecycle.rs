@@ -203,7 +203,7 @@ impl Lifecycle {
         if !state.awake {
             // It is reset when it wakes up.
             state.clean = false;
-            self.reset.begin();
+            self.reset.forget_requests();
             self.reset.end();
             return;
         }
@@ -259,15 +259,13 @@ impl Lifecycle {
     }
 
     /// Resets the hardware, and starts the firmware, as it was when it stopped if that was `clean`.
-    ///
-    /// The GPU's own interrupt may be open: nothing is flushed meanwhile.
+    /// The firmware is stopped, and no interrupt of the MMU is served.
     fn bring_up(&self, clean: bool) -> Result {
         self.trace(if clean {
             ResetStage::Fast
         } else {
             ResetStage::Slow
         });
-        // What is asked for from here on is about the hardware as it is after this.
         self.reset.begin();
         self.mmu.reset()?;
         self.power_up(clean)

@@ -64,7 +64,11 @@ impl Need {
     }
 
     fn begin(&self) {
-        self.change(RUNNING, REQUESTED);
+        self.change(RUNNING, 0);
+    }
+
+    fn forget(&self) {
+        self.change(0, REQUESTED);
     }
 
     fn end(&self) {
@@ -128,14 +132,24 @@ impl Reset {
         self.need.get() & LOST != 0
     }
 
-    /// Whether a reset was asked for since the last one [began](Self::begin).
+    /// Whether a reset was asked for that has not been [done](Self::forget_requests).
     pub(crate) fn is_requested(&self) -> bool {
         self.need.get() & REQUESTED != 0
     }
 
-    /// The GPU is being reset, or brought up otherwise: what was asked for before is being done.
+    /// The GPU is being reset, or brought up otherwise, until [`end`](Self::end): nobody begins to
+    /// use it.
     pub(crate) fn begin(&self) {
         self.need.begin();
+    }
+
+    /// The hardware has been reset: what was asked for before is done with it.
+    ///
+    /// Whoever found the hardware stuck as it was before has said so by now: the caller has waited
+    /// for them, or kept them out. Else one of them would come late, and be taken to speak of the
+    /// hardware as it is from here on.
+    pub(crate) fn forget_requests(&self) {
+        self.need.forget();
     }
 
     /// The GPU works again, unless a reset was asked for meanwhile.
@@ -197,6 +211,8 @@ mod tests {
         assert!(need.ask());
         assert!(!need.ask());
         need.begin();
+        assert!(!need.ask());
+        need.forget();
         assert_eq!(need.get(), RUNNING);
         need.end();
         assert_eq!(need.get(), 0);
@@ -204,15 +220,24 @@ mod tests {
     }
 
     #[test]
-    fn one_that_is_asked_for_meanwhile_is_not_lost() {
+    fn what_is_asked_for_until_the_hardware_is_reset_is_done() {
         let need = Need(Atomic::new(0));
         need.begin();
+        // Somebody who had begun before finds the old state of things.
+        assert!(need.ask());
+        need.forget();
+        need.end();
+        assert_eq!(need.get(), 0);
+    }
+
+    #[test]
+    fn what_is_asked_for_after_that_is_not_lost() {
+        let need = Need(Atomic::new(0));
+        need.begin();
+        need.forget();
         assert!(need.ask());
         need.end();
         assert_eq!(need.get(), REQUESTED);
-        // What was asked for before it begins is done with it.
-        need.begin();
-        assert_eq!(need.get(), RUNNING);
     }
 
     #[test]

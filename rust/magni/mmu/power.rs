@@ -14,16 +14,22 @@ use crate::regs::mmu::MAX_AS;
 use kernel::prelude::*;
 
 impl Mmu {
-    /// Resets the GPU, which takes every VM out of the hardware.
+    /// Resets the GPU, which takes every VM out of the hardware. What a reset was asked for before
+    /// is done then. The GPU's own interrupt is not served from here on.
+    ///
+    /// The caller has closed the other interrupts, and nobody asks the firmware for anything.
     ///
     /// # Errors
     ///
     /// Those of the reset; then the VMs stay where they were.
     pub(crate) fn reset(&self) -> Result {
-        // Nobody changes an address space meanwhile.
+        // Nobody changes an address space meanwhile, or flushes; who did has seen the end of it.
         let mut slots = self.slots.lock();
+        // Who looks at the microcontroller because of an interrupt, too.
+        self.gpu.close_irq();
 
         self.gpu.soft_reset()?;
+        self.reset.forget_requests();
         for seat in slots.seats.iter_mut().flatten() {
             seat.enabled = false;
             seat.locked = false;
