@@ -377,12 +377,12 @@ impl Scheduler {
     pub(super) fn end_now(self: &Arc<Self>, group: &Arc<Group>) {
         {
             let mut slots = self.slots.lock();
-            let mask = slots.which(|other| Arc::ptr_eq(other, group));
-            if mask != 0 {
-                self.terminate(&mut slots, mask);
-            } else {
+            if slots.which(|other| Arc::ptr_eq(other, group)) == 0 {
                 group.kill_jobs();
             }
+            // With all others that are to end, so that the firmware is waited for once.
+            let banned = slots.which(|other| !other.can_run());
+            self.terminate(&mut slots, banned);
         }
         // There may be a slot for somebody else.
         self.kick();
