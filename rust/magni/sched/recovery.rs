@@ -76,15 +76,17 @@ impl Scheduler {
         self.kick();
     }
 
-    /// Takes everybody off the hardware, which is about to sleep.
+    /// Takes everybody off the hardware, which is about to sleep. Nobody is put on it until
+    /// [`resumed`](Self::resumed).
     ///
     /// # Errors
     ///
-    /// `EBUSY` if somebody still has something to do; `ETIMEDOUT` if the firmware does not answer,
-    /// which asks for a reset.
+    /// `EBUSY` if somebody still has something to do, on the hardware or off it, as can be when
+    /// the whole system is to sleep; `ETIMEDOUT` if the firmware does not answer, which asks for a
+    /// reset.
     pub(crate) fn suspend_idle(&self) -> Result {
         let mut slots = self.slots.lock();
-        if slots.which(|group| group.has_jobs()) != 0 {
+        if slots.which(|group| group.has_jobs()) != 0 || !slots.waiting.is_empty() {
             return Err(EBUSY);
         }
         let all = slots.which(|_| true);
@@ -93,11 +95,13 @@ impl Scheduler {
                 .schedule_reset("the firmware does not suspend a group");
             return Err(ETIMEDOUT);
         }
+        slots.asleep = true;
         Ok(())
     }
 
-    /// The hardware is awake again, without any group.
+    /// The hardware is awake again, or has been reset; there is no group on it.
     pub(crate) fn resumed(self: &Arc<Self>) {
+        self.slots.lock().asleep = false;
         self.kick();
     }
 

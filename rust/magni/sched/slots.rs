@@ -66,6 +66,11 @@ impl Waiting {
         self.runnable.iter().map(|list| list.iter().count()).sum()
     }
 
+    /// Whether nobody waits for anything.
+    pub(super) fn is_empty(&self) -> bool {
+        !self.wants_slot() && self.blocked.is_empty()
+    }
+
     /// Whether a group waits for a slot.
     pub(super) fn wants_slot(&self) -> bool {
         self.runnable.iter().any(|list| !list.is_empty())
@@ -79,8 +84,10 @@ pub(super) struct Slots {
     count: usize,
     /// How many address spaces there are for them.
     pub(super) spaces: usize,
-    /// Nobody is put on the hardware.
+    /// Nobody is put on the hardware: it is being reset, or goes away.
     pub(super) frozen: bool,
+    /// Nobody is put on the hardware: it sleeps.
+    pub(super) asleep: bool,
     /// How many groups have been put on it.
     clock: u64,
     pub(super) waiting: Waiting,
@@ -99,6 +106,7 @@ impl Slots {
             count: count.min(MAX_SLOTS),
             spaces,
             frozen: false,
+            asleep: false,
             clock: 0,
             waiting: Waiting::new(),
             last_tick: Instant::now(),

@@ -129,7 +129,8 @@ impl Scheduler {
 
         self.end_banned(&mut slots);
         self.sort(&mut slots);
-        if !slots.frozen && !self.is_stuck() {
+        let usable = |slots: &Slots| !slots.frozen && !slots.asleep && !self.is_stuck();
+        if usable(&slots) {
             let begun = Instant::<Monotonic>::now();
             self.share(&mut slots, occasion);
             if occasion == Occasion::Tick {
@@ -147,8 +148,8 @@ impl Scheduler {
         let blocked = !slots.waiting.blocked.is_empty();
         self.sync_wanted.store(blocked, Release);
         trace::tick(&self.dev.dev, slots.waiting.count(), &before, &slots.ids());
-        // What comes after a reset begins with a look at everybody.
-        if slots.frozen || self.is_stuck() {
+        // What comes after a reset, or a sleep, begins with a look at everybody.
+        if !usable(&slots) {
             return;
         }
         let ticks = waits || slots.is_contended();
