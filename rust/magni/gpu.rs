@@ -254,13 +254,28 @@ impl Gpu {
             }
         }
 
-        *self.flushing.lock() = false;
+        if self.end_flush()? {
+            dev_warn!(self.dev, "the interrupt of a cache flush got lost\n");
+            return Ok(());
+        }
         dev_err!(
             self.dev,
             "a cache flush is not done after {} ms\n",
             FLUSH_LOOKS * FLUSH_LOOK_MS
         );
         Err(ETIMEDOUT)
+    }
+
+    /// Ends the wait for a flush without the interrupt's thread; returns whether it was done.
+    fn end_flush(&self) -> Result<bool> {
+        // The thread sees either all of this or nothing.
+        self.line.close();
+        let done = !*self.flushing.lock() || self.line.raw()? & irq::CLEAN_CACHES_COMPLETED != 0;
+        *self.flushing.lock() = false;
+        self.line.clear(irq::CLEAN_CACHES_COMPLETED)?;
+        self.line.open()?;
+
+        Ok(done)
     }
 
     /// System timestamp and its offset, in ticks of the system counter.
