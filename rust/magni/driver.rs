@@ -396,7 +396,7 @@ impl platform::Driver for MagniPlatform {
         let sched = Scheduler::new(&device)?;
         shutdown.sched = Some(sched.clone());
         let unplugger = Unplugger::new()?;
-        let lifecycle = Lifecycle::new(&sched, unplugger.clone())?;
+        let lifecycle = Lifecycle::new(&sched, supplies.clocks(), unplugger.clone())?;
         shutdown.lifecycle = Some(lifecycle.clone());
         lifecycle.start();
         upcall.connect(&sched);

@@ -208,6 +208,13 @@ impl Gpu {
         self.wait_l2(L2_PWRTRANS, |transition| transition & L2 == 0)
     }
 
+    /// Powers the L2 cache off, and makes sure that it is: nothing of the GPU reaches memory then.
+    /// May sleep.
+    pub(crate) fn cut_off_memory(&self) -> Result {
+        self.l2_off()?;
+        self.wait_l2(L2_READY, |ready| ready & L2 == 0)
+    }
+
     fn wait_l2(&self, reg: crate::regs::Reg64, mut done: impl FnMut(u64) -> bool) -> Result {
         read_poll_timeout(
             || self.mmio.read64(reg),

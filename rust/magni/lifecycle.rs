@@ -14,9 +14,11 @@ use crate::{
     driver::MagniDrm,
     fw::Firmware,
     gpu::Gpu,
+    irq,
     mmio::Mmio,
     mmu::Mmu,
     params::PING_PERIOD_MS,
+    power::Clocks,
     reset::Reset,
     sched::Scheduler,
     trace::{
@@ -95,6 +97,8 @@ pub(crate) struct Lifecycle {
     fw: Arc<Firmware>,
     sched: Arc<Scheduler>,
     reset: Arc<Reset>,
+    /// What drives the GPU.
+    clocks: Arc<Clocks>,
     /// Takes the device away from user space.
     unplugger: Unplugger<MagniDrm>,
     /// Held while the hardware is turned on or off. Nothing is allocated under it.
@@ -121,7 +125,11 @@ impl DelayedOn for Lifecycle {
 impl Lifecycle {
     /// Looks after the GPU that `sched` schedules for, which is on, from [`start`](Self::start) to
     /// [`disconnect`](Self::disconnect).
-    pub(crate) fn new(sched: &Arc<Scheduler>, unplugger: Unplugger<MagniDrm>) -> Result<Arc<Self>> {
+    pub(crate) fn new(
+        sched: &Arc<Scheduler>,
+        clocks: &Arc<Clocks>,
+        unplugger: Unplugger<MagniDrm>,
+    ) -> Result<Arc<Self>> {
         let device = sched.device();
         let queue = OwnedQueue::new_ordered()
             .mem_reclaim()
@@ -141,6 +149,7 @@ impl Lifecycle {
                 fw: device.fw.clone(),
                 sched: sched.clone(),
                 reset: device.reset.clone(),
+                clocks: clocks.clone(),
                 unplugger,
                 state <- new_mutex!(State {
                     awake: true,
@@ -292,8 +301,7 @@ impl Lifecycle {
     /// Nothing brings the GPU up: ends everything.
     fn lose(self: &Arc<Self>) {
         self.fw.stop(false);
-        // Ends all accesses to memory, if anything does.
-        let _ = self.mmu.reset();
+        self.silence();
         self.reset.give_up();
         self.sched.after_reset(Err(ENODEV));
         self.trace(ResetStage::Failed);
@@ -303,6 +311,29 @@ impl Lifecycle {
             .cleanup
             .queue()
             .enqueue::<Arc<Self>, UNPLUG>(self.clone());
+    }
+
+    /// Ends all accesses of the GPU to memory, which is given back when the fences have signalled:
+    /// by a reset; without its cache, which they all go through; or without clocks.
+    fn silence(&self) {
+        if self.mmu.reset().is_ok() {
+            return;
+        }
+        dev_err!(self.dev, "turning off the GPU's cache\n");
+        if self.gpu.cut_off_memory().is_ok() {
+            return;
+        }
+        dev_err!(self.dev, "stopping the GPU's clocks\n");
+        self.cut_off();
+        self.clocks.stop();
+    }
+
+    /// Nobody touches the GPU, which is lost, from here on.
+    fn cut_off(&self) {
+        self.mmu.close_irq();
+        self.gpu.close_irq();
+        irq::synchronize_closed();
+        self.mmio.turn_off();
     }
 }
 

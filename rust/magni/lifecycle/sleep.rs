@@ -150,12 +150,4 @@ impl Lifecycle {
         }
         Ok(())
     }
-
-    /// Nobody touches the GPU, which is lost, from here on.
-    fn cut_off(&self) {
-        self.mmu.close_irq();
-        self.gpu.close_irq();
-        irq::synchronize_closed();
-        self.mmio.turn_off();
-    }
 }

@@ -16,6 +16,10 @@ use kernel::{
     prelude::*,
     regulator,
     sync::{
+        atomic::{
+            ordering,
+            AtomicFlag, //
+        },
         Arc,
         Mutex, //
     },
@@ -80,6 +84,8 @@ pub(crate) struct Clocks {
     /// All of them are.
     #[pin]
     on: Mutex<bool>,
+    /// They were stopped for good; what was prepared still is.
+    stopped: AtomicFlag,
 }
 
 impl Clocks {
@@ -102,6 +108,7 @@ impl Clocks {
                 stacks: optional(c"stacks")?,
                 coregroup: optional(c"coregroup")?,
                 on <- new_mutex!(false, "magni::power::Clocks::on"),
+                stopped: AtomicFlag::new(false),
             }),
             GFP_KERNEL,
         )
@@ -115,9 +122,12 @@ impl Clocks {
     ///
     /// # Errors
     ///
-    /// Those of the clocks' driver; they are off then.
+    /// Those of the clocks' driver; they are off then. `ENODEV` after [`stop`](Self::stop).
     pub(crate) fn turn_on(&self) -> Result {
         let mut on = self.on.lock();
+        if self.stopped.load(ordering::Acquire) {
+            return Err(ENODEV);
+        }
         if *on {
             return Ok(());
         }
@@ -139,9 +149,28 @@ impl Clocks {
     pub(crate) fn turn_off(&self) {
         let mut on = self.on.lock();
         if core::mem::replace(&mut *on, false) {
+            let stopped = self.stopped.load(ordering::Acquire);
             for clk in self.all().into_iter().rev() {
-                clk.disable_unprepare();
+                match stopped {
+                    true => clk.unprepare(),
+                    false => clk.disable_unprepare(),
+                }
             }
+        }
+    }
+
+    /// Stops the clocks, which are on, for good: a GPU that cannot be stopped otherwise. Nobody
+    /// turns them on or off meanwhile.
+    ///
+    /// Fences may wait for this, so it takes none of the locks under which clocks are prepared. A
+    /// clock that can only be gated where it may sleep runs until it is [turned
+    /// off](Self::turn_off).
+    pub(crate) fn stop(&self) {
+        if self.stopped.xchg(true, ordering::Full) {
+            return;
+        }
+        for clk in self.all().into_iter().rev() {
+            clk.disable();
         }
     }
 
