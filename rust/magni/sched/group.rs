@@ -211,6 +211,8 @@ pub(crate) struct Inner {
     id: u32,
     settings: Settings,
     queues: KVec<Arc<Queue>>,
+    /// The scheduler's side of the queues, in the same order.
+    job_queues: KVec<ARef<JobQueue<Jobs>>>,
     /// Bytes of the sync objects' buffer.
     syncs_size: u64,
     suspend_buf: KernelBo,
@@ -260,6 +262,11 @@ impl Inner {
     /// What user space said about the group.
     pub(super) fn settings(&self) -> &Settings {
         &self.settings
+    }
+
+    /// The scheduler's side of the group's queues.
+    pub(super) fn job_queues(&self) -> &[ARef<JobQueue<Jobs>>] {
+        &self.job_queues
     }
 
     /// The group's queues.
@@ -483,6 +490,7 @@ impl Group {
         let id = sched.next_group_id();
         let (submit, timeouts) = sched.queues_for(settings.priority);
         let mut all = KVec::with_capacity(queues.len(), GFP_KERNEL)?;
+        let mut job_queues = KVec::with_capacity(queues.len(), GFP_KERNEL)?;
         for (index, queue) in queues.iter().enumerate() {
             let jobs = JobQueue::<Jobs>::new(Config {
                 name: CString::try_from_fmt(fmt!("magni-queue-{id}-{index}"))?,
@@ -494,6 +502,7 @@ impl Group {
                 timeout: timeouts.clone(),
                 teardown: CLEANUP.hold()?,
             })?;
+            job_queues.push(jobs.clone(), GFP_KERNEL)?;
             let queue = Queue::new(Parts {
                 tag: QueueTag::new(&sched.device().dev, id, index),
                 index,
@@ -520,6 +529,7 @@ impl Group {
             id,
             settings,
             queues: all,
+            job_queues,
             syncs_size: syncs.size(),
             suspend_buf,
             protected_suspend_buf,

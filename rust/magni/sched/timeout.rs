@@ -26,7 +26,7 @@ use kernel::{
 pub(super) fn timed_out(group: &Arc<Group>) {
     let _section = SignallingSection::enter();
     // Nothing is run or freed meanwhile, so that what is seen stays true.
-    let _paused = pause_all(group.queues().iter().map(|queue| &**queue.jobs()));
+    let _paused = pause_all(group.job_queues());
 
     // It may have ended just now. If it did, so did the reason for this call: each queue's timer
     // starts anew with each job that completes.

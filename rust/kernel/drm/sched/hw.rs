@@ -16,7 +16,10 @@
 //! ends what then has none. It is deprecated, and not used here.
 
 use super::{
-    pending::Paused,
+    pending::{
+        HasScheduler,
+        Paused, //
+    },
     scheduler::{
         Config,
         Scheduler, //
@@ -116,8 +119,14 @@ impl<T: Operations> Ring<T> {
     }
 
     /// Keeps jobs of all queues from being run and freed: see [`JobQueue::pause`].
-    pub fn pause(&self) -> Paused<'_, T> {
-        Paused::one(&self.0)
+    pub fn pause(&self) -> Paused<'_, T, Self> {
+        Paused::new(core::slice::from_ref(self))
+    }
+}
+
+impl<T: Operations> HasScheduler<T> for Ring<T> {
+    fn scheduler(&self) -> &Scheduler<T> {
+        &self.0
     }
 }
 
@@ -133,7 +142,7 @@ impl<T: RingOperations> Ring<T> {
     /// One recovery at a time may be under way for a ring: all rings that are reset together are to
     /// have one queue for timeouts, which is ordered.
     pub fn recover(rings: &[Self], guilty: &Job<T>) -> TimedOut {
-        let paused = Paused::new(rings.iter().map(|ring| &*ring.0));
+        let paused = Paused::new(rings);
         if guilty.has_ended() {
             return TimedOut::Finished;
         }

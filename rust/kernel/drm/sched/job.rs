@@ -35,6 +35,7 @@ use crate::{
                 Relaxed,
                 Release, //
             },
+            Atomic,
             AtomicFlag, //
         },
     },
@@ -62,8 +63,10 @@ pub struct Job<T: Operations> {
     cancelled: AtomicFlag,
     /// `run_job` has put it on the ring.
     on_ring: AtomicFlag,
+    /// `cancel_job` was called.
+    told_to_end: AtomicFlag,
     resources: UnsafeCell<Option<T::Resources>>,
-    reserved: UnsafeCell<KVec<Option<ARef<Fence>>>>,
+    reserved: UnsafeCell<KVec<Place>>,
     data: T::Job,
     /// A job may wait for others' fences when nothing else is left of its process.
     _module: ModuleRef,
@@ -93,9 +96,9 @@ impl<T: Operations> Job<T> {
         self.on_ring.load(Acquire)
     }
 
-    /// Has the driver end the job, if it is on the ring and has not ended.
+    /// Has the driver end the job, if it is on the ring, has not ended and was not told to before.
     pub(super) fn cancel(&self, error: Error) {
-        if self.is_on_ring() && !self.has_ended() {
+        if self.is_on_ring() && !self.has_ended() && !self.told_to_end.xchg(true, Relaxed) {
             T::cancel_job(self, error);
         }
     }
@@ -145,7 +148,7 @@ impl<T: Operations> Job<T> {
         // SAFETY: The job was pushed, and only the work that runs jobs calls this; it is one work
         // item. By the type invariant the access is exclusive.
         let reserved = unsafe { &mut *job.reserved.get() };
-        match reserved.iter_mut().find_map(Option::take) {
+        match reserved.iter_mut().find_map(|place| place.fence.take()) {
             // The scheduler takes over the reference.
             Some(fence) => ARef::into_raw(fence).as_ptr().cast(),
             None => core::ptr::null_mut(),
@@ -209,7 +212,11 @@ impl<T: Operations> Job<T> {
         // SAFETY: The job is off the list, so nobody frees it until it is put back, after this
         // call.
         let job = unsafe { Self::from_raw(base) };
-        if !job.has_ended() {
+        if let Some(error) = job.queue.cancelled() {
+            // Whoever cancels all may not have seen it, since it was off the list.
+            let _paused = job.queue.pause();
+            job.cancel(error);
+        } else if !job.has_ended() {
             let outcome = T::timed_out(job);
             if matches!(outcome, TimedOut::Ended | TimedOut::DeviceGone) && !job.has_ended() {
                 dev_err!(
@@ -275,8 +282,17 @@ impl<T: Operations> Job<T> {
 
 /// A place among what a job waits for, whose fence is not there yet: see
 /// [`PendingJob::reserve_dependency`].
+///
+/// It is one job's, and known by a number that no other place has, so that it is of no use with
+/// another job.
 #[derive(Debug)]
-pub struct Reserved(usize);
+pub struct Reserved(u64);
+
+/// What becomes of a [`Reserved`] in its job.
+struct Place {
+    number: u64,
+    fence: Option<ARef<Fence>>,
+}
 
 /// A job that is not yet the scheduler's business.
 ///
@@ -299,6 +315,8 @@ impl<T: Operations> PendingJob<T> {
         data: T::Job,
     ) -> Result<Self> {
         let entity = queue.raw_entity();
+        // Nothing may fail once C has initialised the job: nobody would clean it up.
+        let module = ModuleRef::new::<T::Module>()?;
         let job = KBox::pin_init(
             try_pin_init!(Job {
                 base <- Opaque::try_ffi_init(|slot| {
@@ -316,10 +334,11 @@ impl<T: Operations> PendingJob<T> {
                 }),
                 cancelled: AtomicFlag::new(false),
                 on_ring: AtomicFlag::new(false),
+                told_to_end: AtomicFlag::new(false),
                 resources: UnsafeCell::new(Some(resources)),
                 reserved: UnsafeCell::new(KVec::new()),
                 data,
-                _module: ModuleRef::new::<T::Module>()?,
+                _module: module,
                 queue,
             }? Error),
             GFP_KERNEL,
@@ -403,16 +422,31 @@ impl<T: Operations> PendingJob<T> {
     /// second.submit(|fence| publish(fence));
     /// ```
     pub fn reserve_dependency(&mut self) -> Result<Reserved> {
+        static NUMBER: Atomic<u64> = Atomic::new(0);
+        let number = NUMBER.fetch_add(1, Relaxed);
+        let fence = None;
         let reserved = self.0.reserved.get_mut();
-        reserved.push(None, GFP_KERNEL)?;
-        Ok(Reserved(reserved.len() - 1))
+        reserved.push(Place { number, fence }, GFP_KERNEL)?;
+        Ok(Reserved(number))
+    }
+
+    /// The place that `reserved` stands for, if it is one of this job's.
+    fn place(&mut self, reserved: &Reserved) -> Option<&mut Place> {
+        let places = self.0.reserved.get_mut();
+        places.iter_mut().find(|place| place.number == reserved.0)
+    }
+
+    /// Whether `reserved` is a place of this job.
+    pub fn has_place(&mut self, reserved: &Reserved) -> bool {
+        self.place(reserved).is_some()
     }
 
     /// Makes the job wait for `fence`, in the place that was reserved for it on this job.
-    pub fn fill_dependency(&mut self, place: Reserved, fence: ARef<Fence>) {
-        match self.0.reserved.get_mut().get_mut(place.0) {
-            Some(place) => *place = Some(fence),
-            // The place is another job's, which is a bug of the driver.
+    ///
+    /// A place of another job is a bug of the driver, and is refused with a warning.
+    pub fn fill_dependency(&mut self, reserved: Reserved, fence: ARef<Fence>) {
+        match self.place(&reserved) {
+            Some(place) => place.fence = Some(fence),
             None => drop(crate::warn_on!(true)),
         }
     }

@@ -9,29 +9,47 @@ use super::{
     Operations, //
 };
 use crate::{
-    bindings,
-    container_of,
-    sync::rcu, //
-};
-use core::{
-    iter::{
-        once,
-        Once, //
+    bindings, container_of,
+    sync::{
+        aref::ARef,
+        rcu, //
     },
-    marker::PhantomData, //
 };
+use core::marker::PhantomData;
+
+/// What has a scheduler, always the same.
+///
+/// Only types of this module implement it: that the scheduler which is paused is the one whose jobs
+/// are looked at, and the one that goes on, is a matter of memory safety.
+pub trait HasScheduler<T: Operations> {
+    /// The scheduler.
+    fn scheduler(&self) -> &Scheduler<T>;
+}
+
+impl<T: Operations> HasScheduler<T> for Scheduler<T> {
+    fn scheduler(&self) -> &Scheduler<T> {
+        self
+    }
+}
+
+impl<T: Operations> HasScheduler<T> for ARef<JobQueue<T>> {
+    fn scheduler(&self) -> &Scheduler<T> {
+        JobQueue::scheduler(self)
+    }
+}
 
 /// Schedulers that begin neither to run nor to free jobs, until this is dropped.
 ///
 /// Made by [`JobQueue::pause`] and [`pause_all`]. Pauses nest.
+///
+/// # Invariants
+///
+/// The schedulers of `on` were stopped, and no thread that found them running has jobs run or freed
+/// any more.
 #[must_use = "the schedulers go on when this is dropped"]
-pub struct Paused<'a, T, I = Once<&'a Scheduler<T>>>
-where
-    T: Operations,
-    I: Iterator<Item = &'a Scheduler<T>> + Clone,
-{
-    schedulers: I,
-    _borrow: PhantomData<&'a Scheduler<T>>,
+pub struct Paused<'a, T: Operations, S: HasScheduler<T>> {
+    on: &'a [S],
+    _ops: PhantomData<&'a Scheduler<T>>,
 }
 
 /// Pauses all of `queues`, at the price of one grace period: see [`JobQueue::pause`].
@@ -40,45 +58,29 @@ where
 ///
 /// ```ignore
 /// // The firmware ends the whole group, so the whole group stands still.
-/// let paused = sched::pause_all(group.queues().iter().map(|queue| queue.jobs()));
+/// let paused = sched::pause_all(group.job_queues());
 /// group.terminate();
 /// drop(paused);
 /// ```
-pub fn pause_all<'a, T, I>(
-    queues: I,
-) -> Paused<'a, T, impl Iterator<Item = &'a Scheduler<T>> + Clone>
-where
-    T: Operations,
-    I: Iterator<Item = &'a JobQueue<T>> + Clone,
-{
-    Paused::new(queues.map(JobQueue::scheduler))
+pub fn pause_all<T: Operations>(queues: &[ARef<JobQueue<T>>]) -> Paused<'_, T, ARef<JobQueue<T>>> {
+    Paused::new(queues)
 }
 
-impl<'a, T: Operations> Paused<'a, T> {
-    /// Pauses one scheduler.
-    pub(super) fn one(scheduler: &'a Scheduler<T>) -> Self {
-        Self::new(once(scheduler))
-    }
-}
-
-impl<'a, T, I> Paused<'a, T, I>
-where
-    T: Operations,
-    I: Iterator<Item = &'a Scheduler<T>> + Clone,
-{
-    /// Pauses `schedulers`.
-    pub(super) fn new(schedulers: I) -> Self {
-        for scheduler in schedulers.clone() {
-            scheduler.stop();
+impl<'a, T: Operations, S: HasScheduler<T>> Paused<'a, T, S> {
+    /// Pauses the schedulers of `on`.
+    pub(super) fn new(on: &'a [S]) -> Self {
+        for each in on {
+            each.scheduler().stop();
         }
         // Expedited, since fences wait for it.
         rcu::synchronize_rcu_expedited();
-        for scheduler in schedulers.clone() {
-            scheduler.settle();
+        for each in on {
+            each.scheduler().settle();
         }
+        // INVARIANT: Stopped and settled above, with a grace period in between.
         Self {
-            schedulers,
-            _borrow: PhantomData,
+            on,
+            _ops: PhantomData,
         }
     }
 
@@ -88,20 +90,16 @@ where
     /// The job that [`Operations::timed_out`] was called for is not among them as long as that
     /// call lasts. Those whose fences have signalled are. `f` may sleep, and signal fences.
     pub fn for_each_pending(&self, mut f: impl FnMut(&Job<T>)) {
-        for scheduler in self.schedulers.clone() {
-            for_each_pending(scheduler, &mut f);
+        for each in self.on {
+            for_each_pending(each.scheduler(), &mut f);
         }
     }
 }
 
-impl<'a, T, I> Drop for Paused<'a, T, I>
-where
-    T: Operations,
-    I: Iterator<Item = &'a Scheduler<T>> + Clone,
-{
+impl<T: Operations, S: HasScheduler<T>> Drop for Paused<'_, T, S> {
     fn drop(&mut self) {
-        for scheduler in self.schedulers.clone() {
-            scheduler.start();
+        for each in self.on {
+            each.scheduler().start();
         }
     }
 }

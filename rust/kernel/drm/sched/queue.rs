@@ -71,6 +71,8 @@ pub struct JobQueue<T: Operations> {
     last: SpinLock<Option<ARef<Fence>>>,
     /// The negative error number that jobs end with instead of being run, or zero.
     banned: Atomic<i32>,
+    /// The negative error number that all jobs on the ring end with, or zero.
+    cancelled: Atomic<i32>,
     /// Jobs that were armed and not freed.
     live: Atomic<usize>,
     #[pin]
@@ -142,6 +144,7 @@ impl<T: Operations> JobQueue<T> {
                 submission <- Mutex::new((), SUBMISSION_NAME, crate::static_lock_class!()),
                 last <- SpinLock::new(None, LAST_NAME, crate::static_lock_class!()),
                 banned: Atomic::new(0),
+                cancelled: Atomic::new(0),
                 live: Atomic::new(0),
                 idle <- WaitQueue::new(IDLE_NAME, crate::static_lock_class!()),
                 sched,
@@ -221,8 +224,8 @@ impl<T: Operations> JobQueue<T> {
     /// returns no other call begins, not even for who found the queue running before: an RCU grace
     /// period (an expedited one) has passed. Pauses nest. For several queues use
     /// [`pause_all`](super::pause_all).
-    pub fn pause(&self) -> Paused<'_, T> {
-        Paused::one(&self.sched)
+    pub fn pause(&self) -> Paused<'_, T, Scheduler<T>> {
+        Paused::new(core::slice::from_ref(&*self.sched))
     }
 
     /// From now on jobs are not run, but end with `error`, after all before them have ended.
@@ -245,12 +248,19 @@ impl<T: Operations> JobQueue<T> {
     /// [`Operations::cancel_job`] called for each of its jobs on the ring.
     ///
     /// Only when the hardware writes to nothing any more that belongs to the jobs. What is left
-    /// ends, and is freed, in the ordinary way: this is how a queue is taken down without waiting.
-    /// May sleep; to be called neither from the submit queue nor from [`Operations::timed_out`]:
-    /// that has a job of its own to end.
+    /// ends, and is freed, in the ordinary way: this is how a queue is taken down without waiting
+    /// for that.
+    ///
+    /// Waits for a call of [`Operations::timed_out`] that is under way, whose job is among those to
+    /// end; afterwards it is not called any more for a job of this queue. So this is to be called
+    /// neither from the submit queue nor from that for timeouts. May sleep.
     pub fn cancel_all(&self, error: Error) {
         self.ban(error);
+        let _ = self.cancelled.cmpxchg(0, error.to_errno(), ordering::Full);
         let paused = self.pause();
+        // A job that times out is not on the list. When this returns it is again, or else the
+        // handling of timeouts has begun after the store above, and ends the job itself.
+        self.sched.flush_timeout();
         paused.for_each_pending(|job| {
             if core::ptr::eq(&**job.queue(), self) {
                 job.cancel(error);
@@ -258,10 +268,19 @@ impl<T: Operations> JobQueue<T> {
         });
     }
 
+    /// The error of [`cancel_all`](Self::cancel_all), if that was called.
+    pub(super) fn cancelled(&self) -> Option<Error> {
+        match self.cancelled.load(ordering::Acquire) {
+            0 => None,
+            error => Some(Error::from_errno(error)),
+        }
+    }
+
     /// Waits until every job of the queue has been freed, or `timeout` has passed; returns whether
     /// there is none left.
     ///
-    /// The other way to take a queue down. It is for the caller to know that nobody submits more,
+    /// The other way to take a queue down. Jobs are freed in the order of running: on a ring that is
+    /// shared those of others have to end which were put there before. It is for the caller to know that nobody submits more,
     /// and that the jobs end: they may wait for others' fences. May sleep; must not be called from
     /// the queue's work queues.
     #[must_use]

@@ -236,6 +236,19 @@ impl<T: Operations> Scheduler<T> {
         }
     }
 
+    /// Waits for the handling of a timeout, if it is under way or about to be.
+    ///
+    /// Does not touch the timer: one that has yet to fire is not waited for.
+    pub(super) fn flush_timeout(&self) {
+        let sched = self.as_raw();
+        // SAFETY: The scheduler is initialised (type invariant), and so is its work.
+        unsafe {
+            let work = &raw mut (*sched).work_tdr.work;
+            might_wait_for(work);
+            bindings::flush_work(work);
+        }
+    }
+
     fn stop_work(&self) {
         self.might_wait();
         // SAFETY: The scheduler is initialised (type invariant).

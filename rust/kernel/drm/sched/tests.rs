@@ -10,5 +10,6 @@
 mod firmware;
 mod hardware;
 mod mock;
+mod shared_teardown;
 mod submission;
 mod teardown;

@@ -105,6 +105,8 @@ pub(crate) enum OnTimeout {
     Lie,
     /// The ring is shared: the others are saved.
     Recover,
+    /// Takes until the test [lets go](Hardware::let_go), and then finds that the job makes progress.
+    Hold,
 }
 
 /// What the hardware and the driver saw.
@@ -153,6 +155,12 @@ struct State {
     completes_in_cancel: Option<u32>,
     /// What `timed_out` returned last.
     outcome: Option<TimedOut>,
+    /// `timed_out` has begun, and is held.
+    held: bool,
+    /// It is to go on.
+    let_go: bool,
+    /// What the test made somebody else do is done.
+    marked: bool,
 }
 
 /// The hardware, and the driver's view of it.
@@ -167,6 +175,9 @@ pub(crate) struct Hardware {
     /// The rings that a reset hits.
     #[pin]
     pub(crate) rings: Mutex<KVec<Ring<Mock>>>,
+    /// Where a timeout is handled that comes while a job is cancelled.
+    #[pin]
+    times_out_in_cancel: Mutex<Option<Arc<SignallingQueue>>>,
 }
 
 fn signal(fence: DriverFence, result: Result) {
@@ -187,6 +198,9 @@ impl Hardware {
             completes_in_reset: None,
             completes_in_cancel: None,
             outcome: None,
+            held: false,
+            let_go: false,
+            marked: false,
         };
         // What is locked by `timed_out` is not locked for an allocation.
         let rings = KVec::with_capacity(4, GFP_KERNEL)?;
@@ -197,6 +211,7 @@ impl Hardware {
                 state <- new_spinlock!(state),
                 changed <- WaitQueue::new(c"mock::Hardware::changed", static_lock_class!()),
                 rings <- new_mutex!(rings),
+                times_out_in_cancel <- new_mutex!(None),
             }),
             GFP_KERNEL,
         )
@@ -226,6 +241,34 @@ impl Hardware {
     pub(crate) fn timed_out(&self, n: u32) -> Option<TimedOut> {
         self.wait(|state| state.counts.timeouts == n && state.outcome.is_some());
         self.update(|state| state.outcome.take())
+    }
+
+    /// Waits until a call of `timed_out` is held.
+    #[must_use]
+    pub(crate) fn holds(&self) -> bool {
+        self.wait(|state| state.held)
+    }
+
+    /// Lets it go on.
+    pub(crate) fn let_go(&self) {
+        self.update(|state| state.let_go = true);
+    }
+
+    /// Somebody else has done what a test made him do.
+    pub(crate) fn mark(&self) {
+        self.update(|state| state.marked = true);
+    }
+
+    /// Waits until then.
+    #[must_use]
+    pub(crate) fn marked(&self) -> bool {
+        self.wait(|state| state.marked)
+    }
+
+    /// Whether it happens within a moment: for what must not, and of which there is no event.
+    pub(crate) fn is_marked_soon(&self) -> bool {
+        self.changed
+            .wait_timeout(msecs_to_jiffies(200), || self.state.lock().marked)
     }
 
     /// Waits until `n` jobs have been freed.
@@ -300,6 +343,14 @@ impl Hardware {
 
     pub(crate) fn completes_in_cancel(&self, id: u32) {
         self.update(|state| state.completes_in_cancel = Some(id));
+    }
+}
+
+impl Hardware {
+    /// When the next job is cancelled a timeout is handled, on `queue`, before that has had an
+    /// effect.
+    pub(crate) fn times_out_in_cancel(&self, queue: &Arc<SignallingQueue>) {
+        *self.times_out_in_cancel.lock() = Some(queue.clone());
     }
 }
 
@@ -406,6 +457,11 @@ impl Operations for Mock {
                 TimedOut::DeviceGone
             }
             OnTimeout::Lie => TimedOut::Ended,
+            OnTimeout::Hold => {
+                hardware.update(|state| state.held = true);
+                hardware.wait(|state| state.let_go);
+                TimedOut::Finished
+            }
             OnTimeout::Recover => {
                 let rings = hardware.rings.lock();
                 Ring::recover(&rings, job)
@@ -420,6 +476,11 @@ impl Operations for Mock {
 
     fn cancel_job(job: &Job<Self>, error: Error) {
         let Data { hardware, id, .. } = job.data();
+        let times_out = hardware.times_out_in_cancel.lock().take();
+        if let Some(queue) = times_out {
+            job.queue().report_fault();
+            queue.flush();
+        }
         let result = hardware.update(|state| {
             state.counts.cancels += 1;
             match state.completes_in_cancel {

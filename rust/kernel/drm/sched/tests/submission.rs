@@ -10,6 +10,7 @@ use super::mock::{
     Does, //
 };
 use crate::{
+    bindings,
     dma_fence::Fence,
     dma_resv::{
         Resv,
@@ -17,7 +18,10 @@ use crate::{
     },
     drm::sched::{
         pause_all,
-        JobQueue, //
+        Job,
+        JobQueue,
+        Operations,
+        TimedOut, //
     },
     macros::kunit_tests,
     prelude::*,
@@ -26,8 +30,47 @@ use crate::{
         Arc,
         Completion, //
     },
-    workqueue::OwnedQueue, //
+    workqueue::OwnedQueue,
+    ModuleMetadata,
+    ThisModule, //
 };
+use core::cell::UnsafeCell;
+
+/// A module that is being unloaded.
+struct GoingModule(UnsafeCell<bindings::module>);
+
+// SAFETY: Nobody changes it.
+unsafe impl Sync for GoingModule {}
+
+static GOING: GoingModule = GoingModule(UnsafeCell::new(bindings::module {
+    state: bindings::module_state_MODULE_STATE_GOING,
+    ..pin_init::zeroed()
+}));
+
+impl ModuleMetadata for GoingModule {
+    const NAME: &'static CStr = c"going";
+    // SAFETY: It is there for ever; and whoever sees its state does nothing with the rest.
+    const THIS_MODULE: ThisModule = unsafe { ThisModule::from_ptr(GOING.0.get()) };
+}
+
+/// Jobs whose code is about to go.
+struct Going;
+
+impl Operations for Going {
+    type Module = GoingModule;
+    type Job = ();
+    type Resources = ();
+
+    fn run_job(_job: &Job<Self>, (): ()) -> Result<ARef<Fence>> {
+        Err(ENODEV)
+    }
+
+    fn timed_out(_job: &Job<Self>) -> TimedOut {
+        TimedOut::Finished
+    }
+
+    fn cancel_job(_job: &Job<Self>, _error: Error) {}
+}
 
 #[kunit_tests(magni_drm_sched_submission)]
 mod tests {
@@ -259,6 +302,37 @@ mod tests {
     }
 
     #[test]
+    fn a_place_is_of_no_use_with_another_job() -> Result {
+        let bench = bench!(8);
+        let (mut first, mut second) = (bench.job(1)?, bench.job(2)?);
+        let mine = first.reserve_dependency()?;
+        // In the same position among those of its job.
+        let theirs = second.reserve_dependency()?;
+        assert!(first.has_place(&mine) && second.has_place(&theirs));
+        assert!(!first.has_place(&theirs) && !second.has_place(&mine));
+        drop((first, second));
+        assert_eq!(
+            bench.finish(),
+            Counts {
+                freed: 2,
+                ..Counts::default()
+            }
+        );
+        Ok(())
+    }
+
+    /// What is made before the failure does not leak: kmemleak looks at the end.
+    #[test]
+    fn a_module_that_goes_makes_no_jobs() -> Result {
+        let bench = bench!(8);
+        let queue = JobQueue::<Going>::new(bench.config(8)?)?;
+        assert_eq!(queue.new_job(1, 0, (), ()).err(), Some(ENODEV));
+        drop(queue);
+        assert_eq!(bench.finish(), Counts::default());
+        Ok(())
+    }
+
+    #[test]
     fn a_fence_is_published_before_its_job_runs() -> Result {
         let bench = bench!(8);
         let mut seen = None;
@@ -311,7 +385,7 @@ mod tests {
         let bench = bench!(8);
         let queue = JobQueue::new(bench.config(8)?)?;
         let both = [bench.queue.clone(), queue];
-        let paused = pause_all(both.iter().map(|queue| &**queue));
+        let paused = pause_all(&both);
         let first = bench.submit(1)?;
         let second = bench.job_on(&both[1], 2, 1, Does::Run)?.submit(|_| {});
         bench.flush();

@@ -17,7 +17,10 @@ use crate::{
         DriverFence,
         Fence, //
     },
-    drm::sched::TimedOut,
+    drm::sched::{
+        JobQueue,
+        TimedOut, //
+    },
     macros::kunit_tests,
     prelude::*,
     sync::{
@@ -248,6 +251,148 @@ mod tests {
                 timeouts: 1,
                 cancels: 1,
                 freed: 3,
+                ..Counts::default()
+            }
+        );
+        Ok(())
+    }
+
+    /// The job that times out is on no list meanwhile, and must not be forgotten.
+    #[test]
+    fn cancelling_waits_for_a_timeout_that_is_being_handled() -> Result {
+        let bench = bench!(2);
+        bench.hardware.on_timeout(OnTimeout::Hold);
+        let held = bench.submit(1)?;
+        let next = bench.submit(2)?;
+        assert!(bench.hardware.runs(2));
+        bench.queue.report_fault();
+        assert!(bench.hardware.holds());
+
+        let worker = OwnedQueue::new_unbound().build(c"magni-test-canceller")?;
+        let (queue, hardware) = (bench.queue.clone(), bench.hardware.clone());
+        worker.try_spawn(GFP_KERNEL, move || {
+            queue.cancel_all(ENODEV);
+            drop(queue);
+            hardware.mark();
+        })?;
+        let too_soon = bench.hardware.is_marked_soon();
+        bench.hardware.let_go();
+        assert!(!too_soon);
+        assert!(bench.hardware.marked());
+        assert_eq!(held.status(), Some(Err(ENODEV)));
+        assert_eq!(ended(&next), Some(Err(ENODEV)));
+        drop(worker);
+        assert_eq!(
+            bench.finish(),
+            Counts {
+                runs: 2,
+                timeouts: 1,
+                cancels: 2,
+                freed: 2,
+                ..Counts::default()
+            }
+        );
+        Ok(())
+    }
+
+    #[test]
+    fn a_job_that_is_being_cancelled_times_out_no_more() -> Result {
+        let bench = bench!(2);
+        bench.hardware.times_out_in_cancel(&bench.timeout);
+        let first = bench.submit(1)?;
+        let second = bench.submit(2)?;
+        assert!(bench.hardware.runs(2));
+        bench.queue.cancel_all(ENODEV);
+        assert_eq!(ended(&first), Some(Err(ENODEV)));
+        assert_eq!(ended(&second), Some(Err(ENODEV)));
+        // The driver was told once about each.
+        assert_eq!(
+            bench.finish(),
+            Counts {
+                runs: 2,
+                cancels: 2,
+                freed: 2,
+                ..Counts::default()
+            }
+        );
+        Ok(())
+    }
+
+    #[test]
+    fn a_job_hangs_while_the_owner_waits() -> Result {
+        let Full {
+            bench,
+            on_ring,
+            ready,
+            waits,
+            other,
+        } = Full::new(bench!(1))?;
+        let worker = OwnedQueue::new_unbound().build(c"magni-test-watchdog")?;
+        let queue = bench.queue.clone();
+        worker.try_spawn(GFP_KERNEL, move || {
+            queue.report_fault();
+            other.signal();
+        })?;
+        assert!(bench.queue.wait_idle(Jiffies::MAX));
+        drop(worker);
+        assert_eq!(ended(&on_ring), Some(Err(ETIMEDOUT)));
+        assert_eq!(ended(&ready), Some(Err(ECANCELED)));
+        assert_eq!(ended(&waits), Some(Err(ECANCELED)));
+        assert_eq!(
+            bench.finish(),
+            Counts {
+                runs: 1,
+                timeouts: 1,
+                freed: 3,
+                ..Counts::default()
+            }
+        );
+        Ok(())
+    }
+
+    #[test]
+    fn a_job_hangs_whose_queue_nobody_holds() -> Result {
+        let bench = bench!(1);
+        let mut config = bench.config(1)?;
+        config.time_limit = Some(1);
+        let queue = JobQueue::new(config)?;
+        let hangs = bench.job_on(&queue, 1, 1, Does::Run)?.submit(|_| {});
+        let queued = bench.job_on(&queue, 2, 1, Does::Run)?.submit(|_| {});
+        drop(queue);
+        assert_eq!(ended(&hangs), Some(Err(ETIMEDOUT)));
+        assert_eq!(ended(&queued), Some(Err(ECANCELED)));
+        assert_eq!(
+            bench.finish(),
+            Counts {
+                runs: 1,
+                timeouts: 1,
+                freed: 2,
+                ..Counts::default()
+            }
+        );
+        Ok(())
+    }
+
+    #[test]
+    fn a_job_completes_late_whose_queue_nobody_holds() -> Result {
+        let bench = bench!(1);
+        bench.hardware.on_timeout(OnTimeout::QueueReset);
+        let queue = JobQueue::new(bench.config(1)?)?;
+        let late = bench.job_on(&queue, 1, 1, Does::Run)?.submit(|_| {});
+        let queued = bench.job_on(&queue, 2, 1, Does::Run)?.submit(|_| {});
+        assert!(bench.hardware.runs(1));
+        queue.report_fault();
+        drop(queue);
+        assert_eq!(bench.hardware.timed_out(1), Some(TimedOut::ResetQueued));
+        bench.hardware.end(1, Ok(()));
+        assert_eq!(ended(&late), Some(Ok(())));
+        assert_eq!(ended(&queued), Some(Err(ECANCELED)));
+        assert_eq!(
+            bench.finish(),
+            Counts {
+                runs: 1,
+                timeouts: 1,
+                freed: 2,
                 ..Counts::default()
             }
         );
