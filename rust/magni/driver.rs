@@ -16,10 +16,7 @@ use crate::{
         JobIrq,
         McuEvents, //
     },
-    gem::{
-        prepare_cpu_mapping,
-        Bo, //
-    },
+    gem::Bo,
     gpu::{
         info::GpuInfo,
         Gpu,
@@ -438,14 +435,6 @@ impl DriverTable for MagniDrm {
 
     fn storage() -> &'static table::Storage {
         &TABLE
-    }
-
-    fn prepare_export(drm: &DrmDevice<Registered>, object: &Bo) -> Result {
-        if object.is_exclusive() {
-            return Err(EINVAL);
-        }
-
-        prepare_cpu_mapping(drm.into(), object)
     }
 
     fn show_fdinfo(dev: &DrmDevice<Registered>, file: &DrmFile, out: &mut FdInfo<'_>) {

@@ -19,7 +19,11 @@ use kernel::{
             self,
             shmem, //
         },
-        gem_status, //
+        gem_table::{
+            self,
+            ObjectTable, //
+        },
+        Registered, //
     },
     io::Io,
     new_mutex,
@@ -76,6 +80,24 @@ impl gem::DriverObject for BoData {
     }
 }
 
+impl ObjectTable for BoData {
+    fn storage() -> &'static gem_table::Storage<Self> {
+        static TABLE: gem_table::Storage<BoData> = gem_table::Storage::new();
+        &TABLE
+    }
+
+    /// # Errors
+    ///
+    /// `EINVAL` for a buffer that belongs to one VM; those of mapping it for the device.
+    fn prepare_export(drm: &DrmDevice<Registered>, bo: &Bo) -> Result {
+        if bo.is_exclusive() {
+            return Err(EINVAL);
+        }
+
+        prepare_cpu_mapping(drm.into(), bo)
+    }
+}
+
 impl BoData {
     /// `DRM_PANTHOR_BO_*`, as given at creation.
     pub(crate) fn flags(&self) -> u32 {
@@ -118,8 +140,6 @@ pub(crate) fn new_bo(
     cached: bool,
     exclusive: Option<&Bo>,
 ) -> Result<ARef<Bo>> {
-    static STATUS: gem_status::Storage = gem_status::Storage::new();
-
     let size = usize::try_from(size)
         .ok()
         .and_then(|size| size.checked_next_multiple_of(PAGE_SIZE))
@@ -139,7 +159,7 @@ pub(crate) fn new_bo(
             cached,
         },
     )?;
-    gem_status::report(&bo, &STATUS)?;
+    gem_table::install(&bo)?;
 
     Ok(bo)
 }

@@ -74,7 +74,7 @@ impl FdInfo<'_> {
     /// Adds the lines on the memory of the file's buffers.
     ///
     /// How much of it is resident is only known if buffers report it: see
-    /// [`gem_status`](super::gem_status).
+    /// [`gem_table`](super::gem_table).
     pub fn print_memory_stats(&mut self) {
         // SAFETY: By the type invariant.
         unsafe { bindings::drm_show_memory_stats(self.printer, self.file) };

@@ -7,7 +7,6 @@
 //! registration (upstream itself changes tables there), by a copy with
 //!
 //! - more feature bits, sync objects for instance;
-//! - a say in which objects are exported;
 //! - what a file says about itself;
 //! - an `mmap` that serves pages of the device's registers beside GEM objects;
 //! - no import of foreign buffers and no dumb buffers: upstream's shmem helpers would make plain
@@ -21,8 +20,7 @@ use crate::{
         self,
         driver::AllocImpl,
         fdinfo::FdInfo,
-        file::DriverFile,
-        gem::BaseObject, //
+        file::DriverFile, //
     },
     io::PhysAddr,
     page::{
@@ -60,11 +58,6 @@ pub trait DriverTable:
 
     /// Where the table lives.
     fn storage() -> &'static Storage;
-
-    /// Prepares `object` for being shared with other devices; an error refuses it.
-    fn prepare_export(dev: &drm::Device<Self, drm::Registered>, object: &Self::Object) -> Result
-    where
-        Self: Sized;
 
     /// Writes what `file`'s entry in `/proc/<pid>/fdinfo` says, beyond what DRM writes.
     fn show_fdinfo(
@@ -199,7 +192,6 @@ pub fn install<T: DriverTable>(dev: &drm::UnregisteredDevice<T>) -> Result {
         driver.show_fdinfo = Some(show_fdinfo::<T>);
         driver.gem_prime_import_sg_table = None;
         driver.dumb_create = None;
-        driver.prime_handle_to_fd = Some(prime_handle_to_fd::<T>);
         driver.fops = &storage.fops.as_ref().ok_or(EPROBE_DEFER)?.0;
         storage.driver.populate(Table(driver));
     }
@@ -232,37 +224,6 @@ unsafe fn device_of<'a, T: drm::Driver>(
             drm::File::from_raw(file),
         )
     }
-}
-
-/// # Safety
-///
-/// Called as `prime_handle_to_fd` of a device of `T`.
-unsafe extern "C" fn prime_handle_to_fd<T: DriverTable>(
-    dev: *mut bindings::drm_device,
-    file: *mut bindings::drm_file,
-    handle: u32,
-    flags: u32,
-    prime_fd: *mut c_int,
-) -> c_int {
-    // SAFETY: `file` is an open file of the registered device `dev` of `T`.
-    let (device, opened) = unsafe {
-        (
-            drm::Device::<T, drm::Ioctl>::from_raw(dev),
-            drm::File::<T::File>::from_raw(file),
-        )
-    };
-
-    let Some(device) = device.registration_guard() else {
-        return ENODEV.to_errno();
-    };
-    let prepared = T::Object::lookup_handle(opened, handle)
-        .and_then(|object| T::prepare_export(&device, &object));
-    if let Err(error) = prepared {
-        return error.to_errno();
-    }
-
-    // SAFETY: The arguments are those of this function.
-    unsafe { bindings::drm_gem_prime_handle_to_fd(dev, file, handle, flags, prime_fd) }
 }
 
 /// # Safety
