@@ -165,7 +165,9 @@ impl Locker<'_> {
         // reference of its own.
         to_result(unsafe {
             bindings::drm_exec_prepare_obj(self.exec.get(), object.as_raw(), fences)
-        })
+        })?;
+        self.room = self.room.min(fences);
+        Ok(())
     }
 }
 
@@ -180,6 +182,11 @@ pub struct Locked<'a> {
 }
 
 impl Locked<'_> {
+    /// For how many fences there is room on every object that is locked.
+    pub fn room(&self) -> u32 {
+        self.room
+    }
+
     /// The reservation of `object`, if it is among what was locked.
     pub fn resv(&self, object: &impl IntoGEMObject) -> Option<HeldResv<'_>> {
         let exec = self.exec.get();
@@ -198,9 +205,11 @@ impl Locked<'_> {
     /// Puts `fence` on every object that is locked: as `private` on those that belong to `vm`
     /// alone, as `shared` on the others.
     ///
-    /// Room must have been made by [`Locker::prepare_vm`] for as many fences as are added: a
-    /// fence beyond that is a bug of the driver, and is refused with a warning (the C code would
-    /// stop the machine).
+    /// Room must have been made for as many fences as are added, on every object: one that was
+    /// locked with room for fewer counts for all, so that what is only to be looked at is
+    /// locked with the same number. A fence beyond that is a bug of the driver, and is refused with
+    /// a warning (the C code would stop the machine). So is a link of a chain, which stands for
+    /// several fences.
     pub fn add_vm_fence<T: DriverGpuVm>(
         &mut self,
         vm: &GpuVm<T>,
@@ -208,7 +217,7 @@ impl Locked<'_> {
         private: Usage,
         shared: Usage,
     ) {
-        if crate::warn_on!(self.room == 0) {
+        if crate::warn_on!(self.room == 0 || fence.is_chain()) {
             return;
         }
         self.room -= 1;
