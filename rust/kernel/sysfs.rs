@@ -24,7 +24,9 @@ use crate::{
 use core::pin::Pin;
 
 /// A number that user space reads and writes.
-pub trait Number: Send + Sync {
+///
+/// `'static`, since a file that is forgotten instead of dropped stays.
+pub trait Number: Send + Sync + 'static {
     /// The file's name.
     const NAME: &'static CStr;
 
@@ -69,10 +71,7 @@ impl<T: Number> NumberFile<T> {
         dev: &'a Device<Bound>,
         number: T,
         key: Pin<&'static LockClassKey>,
-    ) -> impl PinInit<Self, Error> + 'a
-    where
-        T: 'a,
-    {
+    ) -> impl PinInit<Self, Error> + 'a {
         try_pin_init!(Self {
             dev: (&**dev).into(),
             number,
