@@ -13,7 +13,10 @@ use crate::{
 };
 use core::{
     marker::PhantomData,
-    mem::MaybeUninit,
+    mem::{
+        ManuallyDrop,
+        MaybeUninit, //
+    },
     ops::Deref,
     ptr::NonNull, //
 };
@@ -123,7 +126,6 @@ impl<N: FenceNames> FenceAlloc<N> {
         // INVARIANT: The fence is new, so nobody else has the right to signal it.
         DriverFence {
             fence,
-            signalled: false,
             _module: self.module,
         }
     }
@@ -136,11 +138,10 @@ impl<N: FenceNames> FenceAlloc<N> {
 ///
 /// # Invariants
 ///
-/// No other `DriverFence` exists for the fence, and it has not signalled unless `signalled`.
+/// No other `DriverFence` exists for the fence, and it has not signalled.
 #[must_use = "dropping a fence signals it as cancelled"]
 pub struct DriverFence {
     fence: ARef<Fence>,
-    signalled: bool,
     /// After the fence has signalled its operations are no longer needed.
     _module: ModuleRef,
 }
@@ -163,18 +164,21 @@ impl DriverFence {
     /// Signals the fence; its error is that of [`DriverFence::set_error`], if there was one.
     ///
     /// Runs the callbacks of those who wait, with the fence's lock held and interrupts off.
-    pub fn signal(mut self) {
-        self.signal_once();
+    pub fn signal(self) {
+        let this = ManuallyDrop::new(self);
+        this.signal_once();
+        // SAFETY: Both are used, and dropped, no more after this.
+        drop(unsafe { (core::ptr::read(&this.fence), core::ptr::read(&this._module)) });
     }
 
     /// Signals the fence with `error`.
     pub fn signal_error(mut self, error: Error) {
         self.set_error(error);
-        self.signal_once();
+        self.signal();
     }
 
-    fn signal_once(&mut self) {
-        self.signalled = true;
+    /// To be called once, when nothing comes after it.
+    fn signal_once(&self) {
         // SAFETY: The fence is initialised, and unsignalled by the type invariant.
         unsafe { bindings::dma_fence_signal(self.fence.as_raw()) };
     }
@@ -190,14 +194,12 @@ impl Deref for DriverFence {
 
 impl Drop for DriverFence {
     fn drop(&mut self) {
-        if !self.signalled {
-            pr_warn!(
-                "fence {}:{} was dropped unsignalled: it is cancelled\n",
-                self.fence.context(),
-                self.fence.seqno()
-            );
-            self.set_error(ECANCELED);
-            self.signal_once();
-        }
+        pr_warn!(
+            "fence {}:{} was dropped unsignalled: it is cancelled\n",
+            self.fence.context(),
+            self.fence.seqno()
+        );
+        self.set_error(ECANCELED);
+        self.signal_once();
     }
 }

@@ -66,7 +66,8 @@ pub struct Job<T: Operations> {
     /// `cancel_job` was called.
     told_to_end: AtomicFlag,
     resources: UnsafeCell<Option<T::Resources>>,
-    reserved: UnsafeCell<KVec<Place>>,
+    // Few jobs have any, so that this does without memory of its own.
+    reserved: UnsafeCell<Option<KBox<KVec<Place>>>>,
     data: T::Job,
     /// A job may wait for others' fences when nothing else is left of its process.
     _module: ModuleRef,
@@ -148,7 +149,8 @@ impl<T: Operations> Job<T> {
         // SAFETY: The job was pushed, and only the work that runs jobs calls this; it is one work
         // item. By the type invariant the access is exclusive.
         let reserved = unsafe { &mut *job.reserved.get() };
-        match reserved.iter_mut().find_map(|place| place.fence.take()) {
+        let mut places = reserved.iter_mut().flat_map(|places| places.iter_mut());
+        match places.find_map(|place| place.fence.take()) {
             // The scheduler takes over the reference.
             Some(fence) => ARef::into_raw(fence).as_ptr().cast(),
             None => core::ptr::null_mut(),
@@ -336,7 +338,7 @@ impl<T: Operations> PendingJob<T> {
                 on_ring: AtomicFlag::new(false),
                 told_to_end: AtomicFlag::new(false),
                 resources: UnsafeCell::new(Some(resources)),
-                reserved: UnsafeCell::new(KVec::new()),
+                reserved: UnsafeCell::new(None),
                 data,
                 _module: module,
                 queue,
@@ -425,14 +427,17 @@ impl<T: Operations> PendingJob<T> {
         static NUMBER: Atomic<u64> = Atomic::new(0);
         let number = NUMBER.fetch_add(1, Relaxed);
         let fence = None;
-        let reserved = self.0.reserved.get_mut();
-        reserved.push(Place { number, fence }, GFP_KERNEL)?;
+        let places = match self.0.reserved.get_mut() {
+            Some(places) => places,
+            none => none.insert(KBox::new(KVec::new(), GFP_KERNEL)?),
+        };
+        places.push(Place { number, fence }, GFP_KERNEL)?;
         Ok(Reserved(number))
     }
 
     /// The place that `reserved` stands for, if it is one of this job's.
     fn place(&mut self, reserved: &Reserved) -> Option<&mut Place> {
-        let places = self.0.reserved.get_mut();
+        let places = self.0.reserved.get_mut().as_mut()?;
         places.iter_mut().find(|place| place.number == reserved.0)
     }
 
