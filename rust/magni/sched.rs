@@ -57,6 +57,7 @@ use self::{
 };
 use crate::{
     device::Device,
+    params::TICK_PERIOD_MS,
     CLEANUP, //
 };
 use kernel::{
@@ -281,9 +282,9 @@ impl Scheduler {
     /// A group of `priority` has jobs now. Does not sleep.
     fn begin_work(self: &Arc<Self>, priority: Priority) {
         let others = self.count(priority).fetch_add(1, Full);
-        // The two may have to take turns.
-        if others > 0 && !self.ticking.load(Acquire) {
-            self.kick();
+        // The two may have to take turns, if they still work when a turn is over.
+        if others > 0 {
+            self.tick_in(i64::from(TICK_PERIOD_MS.get()));
         }
     }
 

@@ -34,6 +34,7 @@ use crate::{
         Scheduler, //
     },
 };
+use core::num::NonZero;
 use kernel::{
     dma_fence::Fence,
     drm::{
@@ -195,9 +196,9 @@ fn call_args(submit: &uapi::drm_panthor_queue_submit) -> Result<Option<CallArgs>
     {
         return Err(EINVAL);
     }
-    Ok((submit.stream_size != 0).then_some(CallArgs {
+    Ok(NonZero::new(submit.stream_size).map(|size| CallArgs {
         start: submit.stream_addr,
-        size: submit.stream_size,
+        size,
         latest_flush: submit.latest_flush,
     }))
 }
@@ -263,7 +264,7 @@ pub(crate) fn submit(
                     .get((args.group_handle as u16).into())?,
             ),
         };
-        let job = job::create(group, submit.queue_index as usize, call, client)?;
+        let job = job::create(group, submit.queue_index, call, client)?;
         jobs.push(job, GFP_KERNEL)?;
         job_syncs.push(JobSyncs::read(&submit.syncs)?, GFP_KERNEL)?;
     }

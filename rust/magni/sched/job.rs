@@ -41,15 +41,17 @@ pub(crate) struct Jobs;
 pub(crate) struct JobData {
     /// Holds the queue, the VM and the device.
     group: Arc<Group>,
-    queue: usize,
+    queue: u32,
     call: Option<CallArgs>,
 }
 
 impl JobData {
     /// Tells who traces that the job goes to the DRM scheduler.
     pub(crate) fn trace_queued(&self) {
-        if let Some(queue) = self.group.queue(self.queue) {
-            let (start, size) = self.call.map_or((0, 0), |call| (call.start, call.size));
+        if let Some(queue) = self.group.queue(self.queue as usize) {
+            let (start, size) = self
+                .call
+                .map_or((0, 0), |call| (call.start, call.size.get()));
             queue.tag().job_queue(start, size);
         }
     }
@@ -73,7 +75,7 @@ impl Operations for Jobs {
     fn run_job(job: &sched::Job<Self>, resources: Option<Resources>) -> Result<ARef<Fence>> {
         let _section = SignallingSection::enter();
         let data = job.data();
-        let queue = data.group.queue(data.queue).ok_or(EINVAL)?;
+        let queue = data.group.queue(data.queue as usize).ok_or(EINVAL)?;
         match (&data.call, resources) {
             (Some(call), Some(resources)) => data.group.run(queue, call, resources),
             // Nothing to execute: it has ended when all before it have.
@@ -95,7 +97,7 @@ impl Operations for Jobs {
 
     fn cancel_job(job: &sched::Job<Self>, error: Error) {
         let data = job.data();
-        if let Some(queue) = data.group.queue(data.queue) {
+        if let Some(queue) = data.group.queue(data.queue as usize) {
             queue.kill(error);
         }
     }
@@ -113,7 +115,7 @@ impl Operations for Jobs {
 /// GPU's power-up.
 pub(crate) fn create(
     group: &Arc<Group>,
-    queue: usize,
+    queue: u32,
     call: Option<CallArgs>,
     client: u64,
 ) -> Result<PendingJob<Jobs>> {
@@ -124,7 +126,7 @@ pub(crate) fn create(
         return Err(EINVAL);
     }
     let measure = group.device().profiling.mask();
-    let jobs = group.queue(queue).ok_or(EINVAL)?.jobs();
+    let jobs = group.queue(queue as usize).ok_or(EINVAL)?.jobs();
     let resources = match call {
         Some(_) => Some(Resources {
             fence: FenceAlloc::new(GFP_KERNEL)?,

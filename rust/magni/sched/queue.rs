@@ -30,6 +30,7 @@ use crate::{
     trace::QueueTag,
     Magni, //
 };
+use core::num::NonZero;
 use kernel::{
     dma_fence::{
         DriverFence,
@@ -43,6 +44,11 @@ use kernel::{
     prelude::*,
     sync::{
         aref::ARef,
+        atomic::{
+            Acquire,
+            AtomicFlag,
+            Release, //
+        },
         barrier::{
             dma_mb,
             Read,
@@ -79,9 +85,6 @@ const IFACE_EXTRACT_INIT: usize = 8;
 const IFACE_OUTPUT: usize = 4096;
 const IFACE_EXTRACT: usize = IFACE_OUTPUT;
 
-/// Jobs that are signalled without letting go of the ring's lock in between.
-const BATCH: usize = 8;
-
 /// How often a queue that has jobs is looked at, in milliseconds: so long a job takes at most whose
 /// doorbell or whose interrupt got lost.
 const CHECK_MS: u32 = 500;
@@ -91,12 +94,10 @@ const RETRY_MS: u32 = 100;
 
 /// A job in the ring.
 struct InFlight {
+    /// Its number is the value of the sync object once the job has completed.
     fence: DriverFence,
-    /// The value of the sync object once the job has completed.
-    seqno: u64,
-    /// Where the job starts and ends, in bytes since the queue was made.
-    start: u64,
-    end: u64,
+    /// Where the job ends, in bytes since the queue was made; wraps.
+    end: u32,
     /// What is in its sample.
     measured: Mask,
     /// Keeps the GPU powered until the fence has signalled.
@@ -104,9 +105,20 @@ struct InFlight {
 }
 
 impl InFlight {
+    /// The value of the sync object once the job has completed.
+    fn seqno(&self) -> u64 {
+        self.fence.fence().seqno()
+    }
+
+    /// Where the job starts, in bytes since the queue was made; wraps.
+    fn start(&self) -> u32 {
+        let size = stream::job_instrs(self.measured) * size_of::<u64>();
+        self.end.wrapping_sub(size as u32)
+    }
+
     /// Signals the fence; what is left is to be dropped without locks.
     fn end(self, tag: &QueueTag, error: Option<Error>) -> PowerRef {
-        tag.job_done(self.seqno, error);
+        tag.job_done(self.seqno(), error);
         match error {
             None => self.fence.signal(),
             Some(error) => self.fence.signal_error(error),
@@ -180,6 +192,8 @@ pub(crate) struct Queue {
     ending: SpinLock<()>,
     #[pin]
     ring: SpinLock<Ring>,
+    /// There are jobs in the ring. Written under its lock, read without.
+    at_work: AtomicFlag,
     #[pin]
     timer: DelayedWork<Queue>,
 }
@@ -263,6 +277,7 @@ impl Queue {
                     slot: None,
                     armed: false,
                 }, "magni::Queue::ring"),
+                at_work: AtomicFlag::new(false),
                 timer <- new_delayed_work!("magni::Queue::timer"),
             }),
             GFP_KERNEL,
@@ -318,8 +333,11 @@ impl Queue {
     }
 
     /// Whether there are jobs that have not completed.
+    ///
+    /// Takes no lock. Either this, after a full barrier, sees a job, or the job, after that in
+    /// [`Residency::after_insert`], sees what was written before this one's.
     pub(crate) fn has_jobs(&self) -> bool {
-        !self.ring.lock().jobs.is_empty()
+        self.at_work.load(Acquire)
     }
 
     /// The fence of the newest job: when it signals, all jobs before now have ended.
@@ -359,7 +377,7 @@ impl Queue {
             abi,
             &Call {
                 start: call.start,
-                size: call.size,
+                size: call.size.get(),
                 latest_flush: call.latest_flush,
                 sync: self.sync_address(),
                 measure: resources.measure,
@@ -379,15 +397,12 @@ impl Queue {
         }
 
         let seqno = ring.seqno + 1;
-        let start = ring.insert;
-        let end = start + size_of_val(instrs) as u64;
+        let end = ring.insert + size_of_val(instrs) as u64;
         let fence = resources.fence.init(&self.context, seqno);
         let shared: ARef<Fence> = fence.fence().into();
         let job = InFlight {
             fence,
-            seqno,
-            start,
-            end,
+            end: end as u32,
             measured: resources.measure,
             power: resources.power,
         };
@@ -396,6 +411,7 @@ impl Queue {
             job.fence.signal_error(ENOSPC);
             return Err(ENOSPC);
         }
+        self.at_work.store(true, Release);
         ring.seqno = seqno;
         ring.insert = end;
         ring.newest = Some(shared.clone());
@@ -424,40 +440,32 @@ impl Queue {
         let _section = SignallingSection::enter();
         let mut progress = Progress::None;
         loop {
-            let mut batch = [const { None }; BATCH];
-            let mut more = true;
             let ending = self.ending.lock();
-            {
+            let job = {
                 let mut ring = self.ring.lock();
                 if done > ring.seqno && ring.dead.is_none() {
                     return Progress::Nonsense;
                 }
-                for place in &mut batch {
-                    more = ring.jobs.front().is_some_and(|job| job.seqno <= done);
-                    if !more {
-                        break;
-                    }
-                    *place = ring.jobs.pop();
-                }
+                let completed = ring.jobs.front().is_some_and(|job| job.seqno() <= done);
+                let job = completed.then(|| ring.jobs.pop()).flatten();
                 if ring.jobs.is_empty() {
+                    self.at_work.store(false, Release);
                     ring.timer.clear();
                     progress = Progress::Some;
-                } else if batch[0].is_some() {
+                } else if job.is_some() {
                     ring.timer.progress(self.now());
                     progress = Progress::Some;
                 }
-            }
-            let end = |job: InFlight| {
-                self.account(&job);
-                job.end(&self.tag, None)
+                job
             };
-            let powers = batch.map(|job| job.map(end));
+            let Some(job) = job else {
+                return progress;
+            };
+            self.account(&job);
+            let power = job.end(&self.tag, None);
             drop(ending);
             // May take the power away, which takes longer.
-            drop(powers);
-            if !more {
-                return progress;
-            }
+            drop(power);
         }
     }
 
@@ -466,7 +474,7 @@ impl Queue {
         if job.measured == Mask::NONE {
             return;
         }
-        let at = sample_offset(job.start & (self.ring_bo.size() - 1));
+        let at = sample_offset(u64::from(job.start()) & (self.ring_bo.size() - 1));
         let read = |offset: u64| self.samples.cpu().read64(at + offset as usize);
         // It is inside of the buffer.
         if let (Ok(cycles_before), Ok(cycles_after), Ok(ticks_before), Ok(ticks_after)) = (
@@ -491,7 +499,7 @@ impl Queue {
     /// Tells who traces that the oldest job had all its time.
     pub(crate) fn trace_timeout(&self) {
         if let Some(job) = self.ring.lock().jobs.front() {
-            self.tag.timeout(job.seqno);
+            self.tag.timeout(job.seqno());
         }
     }
 
@@ -499,8 +507,18 @@ impl Queue {
     pub(crate) fn fault_current(&self, error: Error) -> Result {
         let extract = self.iface.cpu().read64(IFACE_EXTRACT)?;
         let mut ring = self.ring.lock();
-        if let Some(job) = ring.jobs.find_mut(|job| extract < job.end) {
-            if job.start <= extract {
+        let insert = ring.insert;
+        // How far everything is from the end, which is no more than a ring: that does not wrap.
+        let Some(left) = insert
+            .checked_sub(extract)
+            .filter(|left| *left <= self.ring_bo.size())
+        else {
+            return Ok(());
+        };
+        let left = left as u32;
+        let behind = |at: u32| (insert as u32).wrapping_sub(at);
+        if let Some(job) = ring.jobs.find_mut(|job| behind(job.end) < left) {
+            if left <= behind(job.start()) {
                 job.fence.set_error(error);
             }
         }
@@ -517,23 +535,21 @@ impl Queue {
 
         let _section = SignallingSection::enter();
         loop {
-            let mut batch = [const { None }; BATCH];
             let ending = self.ending.lock();
-            {
+            let job = {
                 let mut ring = self.ring.lock();
                 ring.dead.get_or_insert(error);
                 ring.timer.clear();
-                for place in &mut batch {
-                    *place = ring.jobs.pop();
-                }
-            }
-            if batch[0].is_none() {
+                let job = ring.jobs.pop();
+                self.at_work.store(!ring.jobs.is_empty(), Release);
+                job
+            };
+            let Some(job) = job else {
                 break;
-            }
-            let end = |job: InFlight| job.end(&self.tag, Some(error));
-            let powers = batch.map(|job| job.map(end));
+            };
+            let power = job.end(&self.tag, Some(error));
             drop(ending);
-            drop(powers);
+            drop(power);
         }
 
         let seqno = self.ring.lock().seqno;
@@ -666,8 +682,8 @@ impl WorkItem for Queue {
 pub(crate) struct CallArgs {
     /// GPU address of the stream.
     pub(crate) start: u64,
-    /// Bytes in the stream, not zero.
-    pub(crate) size: u32,
+    /// Bytes in the stream.
+    pub(crate) size: NonZero<u32>,
     /// The flush id that user space read before it built the stream.
     pub(crate) latest_flush: u32,
 }

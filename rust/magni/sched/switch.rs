@@ -125,10 +125,9 @@ impl Scheduler {
             group.residency.enter(slot as u8);
             group.trace_state(GroupState::Resident, Some(slot));
             // For what came after the firmware was asked and before the group was resident.
-            let missed = group
-                .queues()
-                .iter()
-                .fold(false, |missed, queue| queue.enter_hardware(slot as u32) | missed);
+            let missed = group.queues().iter().fold(false, |missed, queue| {
+                queue.enter_hardware(slot as u32) | missed
+            });
             if missed {
                 self.dev.fw.ring_group_doorbell(slot);
             }

@@ -45,6 +45,7 @@ use kernel::{
         atomic::{
             Acquire,
             Full,
+            Relaxed,
             Release, //
         },
         barrier::{
@@ -167,12 +168,16 @@ impl Scheduler {
 
     /// Sees to it that there is a tick when a period has passed since the last one.
     fn continue_ticking(self: &Arc<Self>, slots: &Slots) {
-        if self.ticking.xchg(true, Full) {
-            return;
-        }
         let period = slots.period;
-        let left = (period - slots.last_tick.elapsed().as_millis()).clamp(0, period);
-        OwnedQueue::mod_delayed::<_, TICK>(self.clone(), msecs_to_jiffies(left as u32));
+        let left = period - slots.last_tick.elapsed().as_millis();
+        self.tick_in(left.clamp(0, period));
+    }
+
+    /// Sees to it that there is a tick in `ms` milliseconds, or before. Does not sleep.
+    pub(super) fn tick_in(self: &Arc<Self>, ms: i64) {
+        if !self.ticking.load(Relaxed) && !self.ticking.xchg(true, Full) {
+            OwnedQueue::mod_delayed::<_, TICK>(self.clone(), msecs_to_jiffies(ms as u32));
+        }
     }
 
     /// Takes those off the hardware who must not be on it any more.
