@@ -5,6 +5,7 @@
 //! Numbers, structures and error codes are those of the C driver.
 
 pub(crate) mod bo;
+mod few;
 pub(crate) mod group;
 pub(crate) mod heap;
 pub(crate) mod mmio;

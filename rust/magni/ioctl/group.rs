@@ -3,13 +3,17 @@
 //! Groups, and what is submitted to them.
 
 use super::{
+    few::Few,
     query::may_raise_priority,
     sync::{
         Dependency,
         JobSyncs,
         Syncs, //
     },
-    uobj::get_array, //
+    uobj::{
+        get_array,
+        get_few, //
+    },
 };
 use crate::{
     device::BoundDevice,
@@ -215,13 +219,13 @@ struct InnerDependency {
 ///
 /// `inner` is in the order of the jobs that wait.
 fn push(
-    jobs: KVVec<PendingJob<Jobs>>,
+    jobs: Few<PendingJob<Jobs>>,
     inner: KVVec<InnerDependency>,
-    fences: &mut KVVec<ARef<Fence>>,
+    fences: &mut Few<ARef<Fence>>,
     mut publish: impl FnMut(&Fence),
 ) {
     let mut inner = inner.into_iter().peekable();
-    for (number, mut job) in jobs.into_iter().enumerate() {
+    for (number, mut job) in jobs.into_items().enumerate() {
         while let Some(dependency) = inner.next_if(|dependency| dependency.waits == number) {
             if let Some(other) = fences.get(dependency.waited_for) {
                 job.fill_dependency(dependency.place, other.clone());
@@ -244,16 +248,16 @@ pub(crate) fn submit(
     if args.pad != 0 {
         return Err(EINVAL);
     }
-    let submits = get_array::<uapi::drm_panthor_queue_submit>(&args.queue_submits)?;
-    if submits.is_empty() {
+    let submits = get_few::<uapi::drm_panthor_queue_submit>(&args.queue_submits)?;
+    if submits.len() == 0 {
         return Ok(0);
     }
     let client = client_id(file);
 
     let mut group = None;
-    let mut jobs = KVVec::with_capacity(submits.len(), GFP_KERNEL)?;
-    let mut job_syncs = KVVec::with_capacity(submits.len(), GFP_KERNEL)?;
-    for submit in &submits {
+    let mut jobs = Few::with_capacity(submits.len())?;
+    let mut job_syncs = Few::with_capacity(submits.len())?;
+    for submit in submits.iter() {
         let call = call_args(submit)?;
         let group = match &group {
             Some(group) => group,
@@ -272,7 +276,7 @@ pub(crate) fn submit(
 
     let mut syncs = Syncs::new(file, &job_syncs)?;
     let mut inner = KVVec::<InnerDependency>::new();
-    for (number, (job, ops)) in jobs.iter_mut().zip(&job_syncs).enumerate() {
+    for (number, (job, ops)) in jobs.iter_mut().zip(job_syncs.iter()).enumerate() {
         syncs.dependencies(number, ops, |dependency| {
             match dependency {
                 Dependency::Fence(fence) => job.add_dependency(fence)?,
@@ -294,7 +298,7 @@ pub(crate) fn submit(
     let count = u32::try_from(jobs.len())?;
     let vm = group.vm();
     pin_init::stack_pin_init!(let exec = Exec::new());
-    let mut fences = KVVec::with_capacity(jobs.len(), GFP_KERNEL)?;
+    let mut fences = Few::with_capacity(jobs.len())?;
     {
         let mut locked = exec
             .as_mut()

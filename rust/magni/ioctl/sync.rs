@@ -6,7 +6,10 @@
 //! of timelines are allocated. A job may wait for one that is earlier in the same submission: both
 //! name the same point of the same sync object.
 
-use super::uobj::get_array;
+use super::{
+    few::Few,
+    uobj::get_few, //
+};
 use crate::driver::DrmFile;
 use kernel::{
     dma_fence::{
@@ -66,7 +69,7 @@ impl TryFrom<&uapi::drm_panthor_sync_op> for Op {
 }
 
 /// The sync operations of one job.
-pub(crate) struct JobSyncs(KVVec<Op>);
+pub(crate) struct JobSyncs(Few<Op>);
 
 impl JobSyncs {
     /// Reads the operations that user space lists in `array`.
@@ -75,9 +78,9 @@ impl JobSyncs {
     ///
     /// Those of the array; `EINVAL` for an operation that cannot be.
     pub(crate) fn read(array: &uapi::drm_panthor_obj_array) -> Result<Self> {
-        let raw = get_array::<uapi::drm_panthor_sync_op>(array)?;
-        let mut ops = KVVec::with_capacity(raw.len(), GFP_KERNEL)?;
-        for op in &raw {
+        let raw = get_few::<uapi::drm_panthor_sync_op>(array)?;
+        let mut ops = Few::with_capacity(raw.len())?;
+        for op in raw.iter() {
             ops.push(op.try_into()?, GFP_KERNEL)?;
         }
         Ok(Self(ops))
@@ -107,7 +110,7 @@ pub(crate) enum Dependency {
 /// The sync operations of a submission.
 pub(crate) struct Syncs<'a> {
     file: &'a DrmFile,
-    signals: KVVec<Signal>,
+    signals: Few<Signal>,
 }
 
 impl<'a> Syncs<'a> {
@@ -116,8 +119,8 @@ impl<'a> Syncs<'a> {
     /// # Errors
     ///
     /// `EINVAL` if there is no such sync object; `ENOMEM`.
-    pub(crate) fn new(file: &'a DrmFile, jobs: &[JobSyncs]) -> Result<Self> {
-        let mut signals = KVVec::<Signal>::new();
+    pub(crate) fn new(file: &'a DrmFile, jobs: &Few<JobSyncs>) -> Result<Self> {
+        let mut signals = Few::<Signal>::new();
         for op in jobs.iter().flat_map(|job| job.0.iter()) {
             let Op::Signal(point) = *op else {
                 continue;
@@ -153,7 +156,7 @@ impl<'a> Syncs<'a> {
         syncs: &JobSyncs,
         mut wait: impl FnMut(Dependency) -> Result,
     ) -> Result {
-        for op in &syncs.0 {
+        for op in syncs.0.iter() {
             let Op::Wait(point) = *op else {
                 continue;
             };
@@ -166,7 +169,7 @@ impl<'a> Syncs<'a> {
                 }
             })?;
         }
-        for op in &syncs.0 {
+        for op in syncs.0.iter() {
             let Op::Signal(point) = *op else {
                 continue;
             };
@@ -178,8 +181,8 @@ impl<'a> Syncs<'a> {
     }
 
     /// Puts the fences of the jobs, which have been pushed, into the sync objects.
-    pub(crate) fn publish(self, fences: &[ARef<Fence>]) {
-        for signal in self.signals {
+    pub(crate) fn publish(self, fences: &Few<ARef<Fence>>) {
+        for signal in self.signals.into_items() {
             let Some(fence) = signal.job.and_then(|job| fences.get(job)) else {
                 continue;
             };
