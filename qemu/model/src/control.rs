@@ -108,7 +108,7 @@ impl Control {
             Ok(command) => (
                 !matches!(
                     command,
-                    Command::Count(_) | Command::Echo(_) | Command::Help
+                    Command::Count(_) | Command::Find(_) | Command::Echo(_) | Command::Help
                 ),
                 self.execute(command, hurry),
             ),
@@ -133,6 +133,12 @@ impl Control {
                 return Ok(String::new());
             }
             Command::Disarm(kind) => self.faults.disarm(kind),
+            Command::Find(gib) => {
+                let found = self.machine.with(|machine| machine.find(gib));
+                return found
+                    .map(|(slot, as_nr)| format!("slot={slot} as={as_nr}"))
+                    .ok_or_else(|| format!("no group on a slot has called a buffer in GiB {gib}"));
+            }
             Command::Reset => self.faults.reset(),
             Command::Count(kind) => return Ok(self.faults.count(kind).to_string()),
             Command::Wait { kind, count, limit } => return self.wait(kind, count, limit, hurry),

@@ -142,6 +142,12 @@ impl Csf {
         self.settings.run_time = run_time;
     }
 
+    /// Slot and address space of the group whose stream was the last to call a buffer in this
+    /// GiB of its address space, among those on a slot.
+    pub fn find(&self, gib: u64) -> Option<(u32, u8)> {
+        self.groups.iter().find_map(|group| group.has_called(gib))
+    }
+
     /// What `MCU_STATUS` shows.
     pub fn state(&self) -> McuState {
         self.state

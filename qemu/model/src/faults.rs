@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-pub use table::{Key, Kind, Request, Row, Where, TABLE};
+pub use table::{How, Key, Kind, Request, Row, Where, TABLE};
 
 /// Values of keys; those that were not given are missing.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

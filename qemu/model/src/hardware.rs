@@ -323,6 +323,7 @@ impl Hardware {
                         self.gpu.hang_reset();
                     }
                     self.reset();
+                    self.faults.done(Kind::GpuReset);
                     return Event::Stop;
                 }
                 Err(what) => self.misuse(format_args!("{what}")),

@@ -122,6 +122,12 @@ impl Machine {
         Ok(())
     }
 
+    /// Slot and address space of the group that was the last to call a buffer in this GiB of
+    /// its address space, among those on a slot.
+    pub fn find(&self, gib: u64) -> Option<(u32, u8)> {
+        self.csf.find(gib)
+    }
+
     /// The microcontroller ends by itself.
     fn fail(&mut self, state: McuState) -> Result<(), String> {
         if !self.hardware.mcu_running() || self.csf.state() != McuState::Enabled {

@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use crate::faults::{Key, Kind, Row, Values, TABLE};
+use crate::faults::{How, Key, Kind, Row, Values, TABLE};
 
 /// How long `wait` waits unless it is told.
 const WAIT_MS: u64 = 10_000;
@@ -31,6 +31,8 @@ pub enum Command {
         /// How long to wait at most.
         limit: Duration,
     },
+    /// Say which group was the last to call a buffer in a GiB of its address space.
+    Find(u64),
     /// Disarm everything and forget the counts.
     Reset,
     /// Say the same, so that a client finds its place in the replies.
@@ -96,19 +98,11 @@ impl Command {
         let verb = words.next().unwrap_or_default();
         let command = match verb {
             "arm" => {
-                let row = named("arm", words.next())?;
-                if row.action {
-                    let why = "an action: say \"do\" instead of \"arm\"";
-                    return Err(BadCommand::Verb(row.name, why));
-                }
+                let row = made_by(How::Armed, named("arm", words.next())?)?;
                 return Ok(Self::Arm(row.kind, values(row, words)?));
             }
             "do" => {
-                let row = named("do", words.next())?;
-                if !row.action {
-                    let why = "a fault: say \"arm\" instead of \"do\"";
-                    return Err(BadCommand::Verb(row.name, why));
-                }
+                let row = made_by(How::Done, named("do", words.next())?)?;
                 return Ok(Self::Do(row.kind, values(row, words)?));
             }
             "wait" => {
@@ -123,6 +117,17 @@ impl Command {
                 Some("all") => Self::Disarm(None),
                 name => Self::Disarm(Some(named("disarm", name)?.kind)),
             },
+            "find" => {
+                let (key, value) = split(words.next().unwrap_or_default())?;
+                if key != "gib" {
+                    return Err(BadCommand::Key {
+                        name: "find".to_owned(),
+                        key: key.to_owned(),
+                        known: "gib".to_owned(),
+                    });
+                }
+                Self::Find(plain(key, value, u64::MAX >> 30)?)
+            }
             "count" => Self::Count(named("count", words.next())?.kind),
             "reset" => Self::Reset,
             "help" => Self::Help,
@@ -131,6 +136,7 @@ impl Command {
         match (words.next(), command) {
             (None, command) => Ok(command),
             (Some(_), Self::Disarm(_)) => Err(BadCommand::Rest("disarm NAME")),
+            (Some(_), Self::Find(_)) => Err(BadCommand::Rest("find gib=N")),
             (Some(_), Self::Count(_)) => Err(BadCommand::Rest("count NAME")),
             (Some(_), Self::Reset) => Err(BadCommand::Rest("reset")),
             (Some(_), _) => Err(BadCommand::Rest("help")),
@@ -142,6 +148,17 @@ fn named(verb: &'static str, name: Option<&str>) -> Result<&'static Row, BadComm
     let name = name.ok_or(BadCommand::Missing(verb))?;
     let kind = Kind::named(name).ok_or_else(|| BadCommand::Name(name.to_owned()))?;
     Ok(kind.row())
+}
+
+/// The row, if that is how its kind comes to be.
+fn made_by(how: How, row: &'static Row) -> Result<&'static Row, BadCommand> {
+    let why = match row.how {
+        is if is == how => return Ok(row),
+        How::Armed => "a fault: say \"arm\" instead of \"do\"",
+        How::Done => "an action: say \"do\" instead of \"arm\"",
+        How::Noted => "what the host does: it can be counted and waited for",
+    };
+    Err(BadCommand::Verb(row.name, why))
 }
 
 fn split(word: &str) -> Result<(&str, &str), BadCommand> {
@@ -229,8 +246,8 @@ fn wait<'a>(kind: Kind, words: impl Iterator<Item = &'a str>) -> Result<Command,
 
 /// What there is, in one line.
 pub(super) fn help() -> String {
-    let names = |action: bool| {
-        let rows = TABLE.iter().filter(|row| row.action == action);
+    let names = |how: How| {
+        let rows = TABLE.iter().filter(|row| row.how == how);
         let texts = rows.map(|row| {
             let keys: Vec<String> = row
                 .keys
@@ -246,10 +263,11 @@ pub(super) fn help() -> String {
     };
     format!(
         "commands: arm FAULT [KEY=VALUE...]; do ACTION [KEY=VALUE...]; disarm FAULT|all; \
-         count NAME; wait NAME [count=N] [timeout_ms=T]; reset; echo TEXT; help | \
-         faults: {} | actions: {}",
-        names(false),
-        names(true)
+         count NAME; wait NAME [count=N] [timeout_ms=T]; find gib=N; reset; echo TEXT; help | \
+         faults: {} | actions: {} | what the host does: {}",
+        names(How::Armed),
+        names(How::Done),
+        names(How::Noted)
     )
 }
 
@@ -278,6 +296,8 @@ mod tests {
             ("disarm all", Command::Disarm(None)),
             ("disarm no-boot", Command::Disarm(Some(Kind::NoBoot))),
             ("count mcu-halt", Command::Count(Kind::McuHalt)),
+            ("count gpu-reset", Command::Count(Kind::GpuReset)),
+            ("find gib=0x4", Command::Find(4)),
             (
                 "wait late-ack timeout_ms=5 count=9",
                 Command::Wait {
@@ -303,6 +323,11 @@ mod tests {
             ("arm gremlin", "no fault or action \"gremlin\""),
             ("arm mcu-halt", "mcu-halt is an action"),
             ("do no-boot", "no-boot is a fault"),
+            ("do gpu-reset", "gpu-reset is what the host does"),
+            ("arm gpu-reset", "gpu-reset is what the host does"),
+            ("find", "\"\" is not of the form"),
+            ("find slot=1", "find has no key \"slot\""),
+            ("find gib=1 gib=2", "find gib=N takes nothing"),
             ("arm no-boot now", "\"now\" is not of the form"),
             (
                 "arm no-boot slot=1",

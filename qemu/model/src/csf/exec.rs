@@ -34,6 +34,8 @@ pub(super) struct Effects {
     pub(super) progress: bool,
     /// Endpoints on which jobs were started, by kind.
     pub(super) taken: [u64; 3],
+    /// GPU address of the buffer that was called last.
+    pub(super) called: Option<u64>,
 }
 
 /// What a stream can reach while it executes.
@@ -415,6 +417,7 @@ impl Stream {
                     return Err(Trap::fatal(CS_CALL_STACK_OVERFLOW, word));
                 }
                 self.advance();
+                env.effects.called = Some(frame.ip);
                 self.frames.push(frame);
                 return Ok(Flow::Moved);
             }

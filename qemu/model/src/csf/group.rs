@@ -42,6 +42,8 @@ struct Resident {
     stalled_since: Option<Instant>,
     /// The lack of progress was reported.
     stall_reported: bool,
+    /// GPU address of the buffer that a stream was the last to call.
+    called: Option<u64>,
 }
 
 /// The firmware's side of a group slot.
@@ -102,6 +104,12 @@ impl Group {
     /// Whether a group is on the slot.
     pub(super) fn is_resident(&self) -> bool {
         self.resident.is_some()
+    }
+
+    /// Slot and address space of the group if its last call was of a buffer in this GiB.
+    pub(super) fn has_called(&self, gib: u64) -> Option<(u32, u8)> {
+        let resident = self.resident.as_ref()?;
+        (resident.called? >> 30 == gib).then_some((self.slot, resident.as_nr))
     }
 
     /// Number of streams that the slot has room for.
@@ -316,6 +324,7 @@ impl Group {
             idle: IdleWatch::default(),
             stalled_since: None,
             stall_reported: false,
+            called: None,
         }))
     }
 

@@ -47,11 +47,24 @@ pub enum Kind {
     MmuFault,
     /// An access of the microcontroller faults.
     AsFaultMcu,
+    /// The host reset the GPU.
+    GpuReset,
+}
+
+/// How a kind comes to be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum How {
+    /// A test arms it, and it strikes when its occasion comes.
+    Armed,
+    /// A test has it done at once.
+    Done,
+    /// The host does it; it is only counted.
+    Noted,
 }
 
 impl Kind {
     /// Number of kinds.
-    pub const COUNT: usize = Self::AsFaultMcu as usize + 1;
+    pub const COUNT: usize = Self::GpuReset as usize + 1;
 
     /// The bit of this kind in a set.
     pub(super) fn bit(self) -> u64 {
@@ -237,8 +250,8 @@ pub struct Row {
     pub kind: Kind,
     /// Its name in commands.
     pub name: &'static str,
-    /// Whether it is done at once instead of being armed.
-    pub action: bool,
+    /// How it comes to be.
+    pub how: How,
     /// What it can be told.
     pub keys: &'static [Key],
     /// What it does.
@@ -246,12 +259,12 @@ pub struct Row {
 }
 
 macro_rules! table {
-    ($($kind:ident $name:literal $action:literal [$($key:ident)*] $about:literal;)*) => {
+    ($($kind:ident $name:literal $how:ident [$($key:ident)*] $about:literal;)*) => {
         /// All kinds, in their order.
         pub const TABLE: [Row; Kind::COUNT] = [$(Row {
             kind: Kind::$kind,
             name: $name,
-            action: $action,
+            how: How::$how,
             keys: &[$(Key::$key),*],
             about: $about,
         }),*];
@@ -259,48 +272,50 @@ macro_rules! table {
 }
 
 table! {
-    IgnoreRequest "ignore-request" false [Times Req Slot]
+    IgnoreRequest "ignore-request" Armed [Times Req Slot]
         "the firmware never answers the request, until it is another one";
-    LateAck "late-ack" false [Times Req Slot Us]
+    LateAck "late-ack" Armed [Times Req Slot Us]
         "the firmware serves the request US microseconds late (50000)";
-    McuSilent "mcu-silent" false [Times]
+    McuSilent "mcu-silent" Armed [Times]
         "no answers, no events, streams stop, until the microcontroller is started again or this is disarmed";
-    NoBoot "no-boot" false [Times]
+    NoBoot "no-boot" Armed [Times]
         "the microcontroller does not come up when it is enabled";
-    Garbage "garbage" false [Where Seed PerS ForMs RepairMs]
+    Garbage "garbage" Armed [Where Seed PerS ForMs RepairMs]
         "random words (PER_S in a second, 1000) in what the firmware may write, put right after REPAIR_MS (20); strikes once a word";
-    LostDoorbell "lost-doorbell" false [Times Slot]
+    LostDoorbell "lost-doorbell" Armed [Times Slot]
         "a write to the doorbell of SLOT, or to any, is not heard";
-    LostInterrupt "lost-interrupt" false [Times Line]
+    LostInterrupt "lost-interrupt" Armed [Times Line]
         "the edge of an interrupt is not sent; RAWSTAT has its bits";
-    AsStuck "as-stuck" false [Times As]
+    AsStuck "as-stuck" Armed [Times As]
         "the address space stays active after a command, until a reset";
-    FlushStuck "flush-stuck" false [Times]
+    FlushStuck "flush-stuck" Armed [Times]
         "a cache flush never completes, until a reset";
-    L2Stuck "l2-stuck" false [Times]
+    L2Stuck "l2-stuck" Armed [Times]
         "the L2 never becomes ready when it is powered on, until a reset";
-    SoftResetStuck "soft-reset-stuck" false [Times]
+    SoftResetStuck "soft-reset-stuck" Armed [Times]
         "a reset never completes, until the next one";
-    StreamFault "stream-fault" false [Times Slot Cs Type]
+    StreamFault "stream-fault" Armed [Times Slot Cs Type]
         "the next instruction that userspace submitted raises CS_FAULT of TYPE (0x4b), and is then executed";
-    StreamFatal "stream-fatal" false [Times Slot Cs Type]
+    StreamFatal "stream-fatal" Armed [Times Slot Cs Type]
         "the next instruction that userspace submitted raises CS_FATAL of TYPE (0x40; 0x41 is unrecoverable)";
-    StreamStall "stream-stall" false [Times Slot Cs]
+    StreamStall "stream-stall" Armed [Times Slot Cs]
         "the stream stops at its next instruction for good; counts as no progress for the progress timer";
-    TilerOom "tiler-oom" false [Times Slot Cs]
+    TilerOom "tiler-oom" Armed [Times Slot Cs]
         "TILER_OOM before the next instruction; the stream goes on when it is answered";
-    McuHalt "mcu-halt" true []
+    McuHalt "mcu-halt" Done []
         "the microcontroller halts, MCU_STATUS 2";
-    McuFatal "mcu-fatal" true []
+    McuFatal "mcu-fatal" Done []
         "the microcontroller crashes, MCU_STATUS 3";
-    SpuriousInterrupt "spurious-interrupt" true [Line Count GapUs Bits]
+    SpuriousInterrupt "spurious-interrupt" Done [Line Count GapUs Bits]
         "COUNT (1) interrupts on LINE (job), GAP_US (50) apart, that set BITS (0) in RAWSTAT; strikes once each";
-    GpuFault "gpu-fault" true [Type Addr]
+    GpuFault "gpu-fault" Done [Type Addr]
         "a GPU fault of TYPE (0x80) at ADDR";
-    MmuFault "mmu-fault" true [As Type Addr Access]
+    MmuFault "mmu-fault" Done [As Type Addr Access]
         "a fault of TYPE (0xc3) at ADDR in address space AS (1) on ACCESS (read)";
-    AsFaultMcu "as-fault-mcu" true [Type Addr Access]
+    AsFaultMcu "as-fault-mcu" Done [Type Addr Access]
         "a fault of TYPE (0xc3) at ADDR in address space 0, which ends the firmware";
+    GpuReset "gpu-reset" Noted []
+        "the host has reset the GPU";
 }
 
 #[cfg(test)]
@@ -313,8 +328,8 @@ mod tests {
             assert_eq!(row.kind as usize, n, "{}", row.name);
             assert_eq!(Kind::named(row.name), Some(row.kind));
             assert_eq!(
-                row.action,
-                !row.keys.contains(&Key::Times) && row.kind != Kind::Garbage
+                row.how == How::Armed,
+                row.keys.contains(&Key::Times) || row.kind == Kind::Garbage
             );
         }
         assert_eq!(Kind::named("gremlin"), None);

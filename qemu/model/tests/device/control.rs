@@ -120,7 +120,11 @@ fn a_silent_microcontroller_hears_when_it_is_disarmed_or_started_again() {
 
     orders.order("arm mcu-silent");
     assert!(!host.ping(shared));
+    let reply = orders.ask("find gib=4");
+    assert!(reply.starts_with("error no group"), "{reply}");
+    assert_eq!(orders.ask("count gpu-reset"), "ok 0");
     host.write(gpu::GPU_COMMAND, SOFT_RESET);
+    assert_eq!(orders.ask("wait gpu-reset"), "ok 1");
     host.until(RAW, gpu::irq::RESET_COMPLETED);
     let shared = host.boot();
     assert!(host.ping(shared));

@@ -53,6 +53,7 @@ impl Group {
             for (held, taken) in resident.held.iter_mut().zip(effects.taken) {
                 *held |= taken;
             }
+            resident.called = effects.called.or(resident.called);
         }
         self.settle(bus, n, effects)?;
         Ok((steps, effects.wake_all))

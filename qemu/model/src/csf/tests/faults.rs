@@ -72,6 +72,22 @@ fn a_group_that_ignores_its_suspend_runs_on() {
 }
 
 #[test]
+fn a_group_is_found_by_the_last_buffer_that_it_called() {
+    let mut bench = Bench::with_group(1);
+    bench.start_group(1, 1);
+    let (gib, other) = (CODE >> 30, DATA >> 30);
+    assert_eq!(bench.csf.find(gib), None, "nobody called anything");
+    let size = bench.code(1, CODE, &[move32(4, 1)]);
+    bench.submit(1, 0, &[move48(92, CODE), move32(94, size), call(92, 94)]);
+    bench.run();
+    assert_eq!(bench.csf.find(gib), Some((1, 2)));
+    assert_eq!(bench.csf.find(other), None);
+    assert!(bench.state(1, TERMINATE));
+    assert_eq!(bench.csf.find(gib), None, "it is on no slot any more");
+    bench.clean();
+}
+
+#[test]
 fn ignored_toggles_stay_pending() {
     let mut bench = Bench::with_group(1);
     let (csg, glb) = (bench.csg(0), bench.glb());

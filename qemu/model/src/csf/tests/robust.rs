@@ -9,7 +9,7 @@ use proptest::prelude::*;
 
 use super::bench::*;
 use crate::csf::{McuState, Next};
-use crate::faults::{Key, Kind, Values, TABLE};
+use crate::faults::{How, Key, Kind, Values, TABLE};
 
 /// Opcodes that exist, so that random words are instructions more often than not.
 const OPCODES: [u64; 39] = [
@@ -105,7 +105,7 @@ fn perform(bench: &mut Bench, act: &Act) {
 
 /// A fault, told something for some of its keys.
 fn fault() -> impl Strategy<Value = (Kind, Values)> {
-    let rows: Vec<_> = TABLE.iter().filter(|row| !row.action).collect();
+    let rows: Vec<_> = TABLE.iter().filter(|row| row.how == How::Armed).collect();
     let told = prop::collection::vec(prop::option::of(0..4u64), Key::COUNT);
     (prop::sample::select(rows), told).prop_map(|(row, told)| {
         let values = row.keys.iter().zip(told);
