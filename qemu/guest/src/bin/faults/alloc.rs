@@ -17,6 +17,7 @@ use guest::sync::FenceStatus;
 use guest::uapi::panthor::VM_BIND_OP_MAP_NOEXEC;
 use guest::{Bo, Buffer, Device, Group, GroupConfig, Syncobj, Vm};
 
+use crate::baseline::Baseline;
 use crate::bystander::Fate;
 use crate::frame::{ends, works, Frame, Line};
 use crate::killed::ready;
@@ -177,7 +178,9 @@ fn probe() -> Result<Line> {
     let device = Device::open()?;
     works(&device)?;
     let binding = Binding::of(&device)?;
+    let module = device.module_name();
     drop(device);
+    let before = Baseline::take(module.as_deref(), None)?;
     let start = Instant::now();
     let (mut n, mut points, mut failed) = (1, 0, 0);
     loop {
@@ -206,6 +209,7 @@ fn probe() -> Result<Line> {
     }
     ensure!(failed > 0, "no allocation that failed made probe fail");
     works(&Device::open()?).context("in the end")?;
+    before.is_back(None)?;
     Ok(Line {
         errors: format!("ENOMEM*{failed}_of_{points}_points"),
         state: "none".to_owned(),

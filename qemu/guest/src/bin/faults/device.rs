@@ -15,7 +15,7 @@ use crate::baseline::Baseline;
 use crate::frame::{ends, files, so_far, wait_for_files, works, works_within, Line};
 use crate::model::Faults;
 use crate::times::Times;
-use crate::victim::Victim;
+use crate::victim::{End, Victim};
 use crate::Tests;
 
 pub(crate) fn tests(t: &mut Tests) {
@@ -25,7 +25,8 @@ pub(crate) fn tests(t: &mut Tests) {
     });
     t.add("unbind_after_a_crash", || unbind(Some("do mcu-fatal")));
     t.add("reset_never_completes", reset_stuck);
-    t.add("l2_never_ready", l2_stuck);
+    t.add("l2_not_ready_once", || l2_stuck(1, &[End::Well], "kept"));
+    t.add("l2_never_ready", || l2_stuck(0, GIVEN_UP, "given_up"));
     t.add("mcu_does_not_boot_after_a_reset", no_boot);
 }
 
@@ -55,9 +56,15 @@ impl Drop for Back<'_> {
     }
 }
 
-/// Waits for the ends of jobs whose device may be gone; all must have failed.
+/// How jobs end whose device is taken away: cancelled, unless the GPU had been reset under them before.
+const TAKEN_AWAY: &[End] = &[End::With(Errno::ECANCELED), End::With(Errno::ETIMEDOUT)];
+/// How jobs end whose GPU nobody gets to work again.
+const GIVEN_UP: &[End] = &[End::With(Errno::ENODEV)];
+
+/// Waits for the ends of jobs whose device may be gone; all must have ended in one of these ways.
 fn all_fail(
     fences: &[OwnedFd],
+    may: &[End],
     since: Instant,
     bound: Duration,
     patience: Duration,
@@ -73,8 +80,8 @@ fn all_fail(
     so_far(&line);
     for (n, status) in statuses.iter().enumerate() {
         ensure!(
-            matches!(status, FenceStatus::Failed(_)),
-            "job {n} ended with {status:?}, but the device went away"
+            may.iter().any(|end| end.is(*status)),
+            "job {n} ended with {status:?}, which is none of {may:?}"
         );
     }
     ensure!(
@@ -113,7 +120,7 @@ fn unbind(fault: Option<&str>) -> Result<Line> {
     let since = Instant::now();
     binding.unbind().context("unbind")?;
     ensure!(!binding.is_bound(), "unbind says nothing and does nothing");
-    let line = all_fail(&fences, since, times.reset(), times.patience())?;
+    let line = all_fail(&fences, TAKEN_AWAY, since, times.reset(), times.patience())?;
     // Whoever has the device open finds it gone, and nothing else.
     let gone = Vm::new(&device).map(drop);
     ensure!(
@@ -158,6 +165,10 @@ fn lost_for_good(orders: &[&str], strikes: &str) -> Result<Line> {
     works(&device)?;
     let times = Times::of(&device);
     let binding = Binding::of(&device)?;
+    let module = device.module_name();
+    drop(device);
+    let before = Baseline::take(module.as_deref(), None)?;
+    let device = Device::open()?;
     let mut victim = Victim::new(&device)?;
     victim.endless()?;
     let fences = files(&victim.fences)?;
@@ -167,7 +178,7 @@ fn lost_for_good(orders: &[&str], strikes: &str) -> Result<Line> {
         faults.order(order)?;
     }
     let bound = times.timeout_and_reset() + times.reset();
-    let mut line = all_fail(&fences, since, bound, times.patience())?;
+    let mut line = all_fail(&fences, GIVEN_UP, since, bound, times.patience())?;
     ensure!(
         faults.0.count(strikes)? > 0,
         "the fault {strikes} did not come to be"
@@ -176,6 +187,7 @@ fn lost_for_good(orders: &[&str], strikes: &str) -> Result<Line> {
     drop(device);
     faults.order("reset")?;
     line.state = comes_back(&binding, times.reset())?.to_owned();
+    before.is_back(None)?;
     Ok(line)
 }
 
@@ -190,25 +202,29 @@ fn no_boot() -> Result<Line> {
     lost_for_good(&["arm no-boot times=0", "do mcu-fatal"], "no-boot")
 }
 
-/// The GPU sleeps, and its L2 does not come up when a job wakes it.
-fn l2_stuck() -> Result<Line> {
+/// The GPU sleeps, and its L2 does not come up when a job wakes it, so often.
+fn l2_stuck(times_stuck: u32, may: &[End], device_is: &str) -> Result<Line> {
     let mut faults = Faults::open()?;
     let device = Device::open()?;
     works(&device)?;
     let times = Times::of(&device);
     let binding = Binding::of(&device)?;
+    let module = device.module_name();
+    drop(device);
+    let before = Baseline::take(module.as_deref(), None)?;
+    let device = Device::open()?;
     let mut victim = Victim::new(&device)?;
     wait_for_sleep(&device, times.patience())?;
     let _back = Back(&binding);
-    faults.order("arm l2-stuck times=1")?;
+    faults.order(&format!("arm l2-stuck times={times_stuck}"))?;
     let since = Instant::now();
     let submitted = victim.short(0);
-    let fences = files(&victim.fences).unwrap_or_default();
+    let fences = files(&victim.fences)?;
     let statuses = wait_for_files(&fences, times.patience())?;
     let mut line = Line {
-        errors: match submitted {
+        errors: match &submitted {
             Ok(()) => ends(&statuses),
-            Err(_) => "submit_fails".to_owned(),
+            Err(error) => format!("submit:{error:#}").replace(' ', "_"),
         },
         bound: times.reset() * 2,
         measured: since.elapsed(),
@@ -220,14 +236,36 @@ fn l2_stuck() -> Result<Line> {
         faults.0.count("l2-stuck")? > 0,
         "the fault did not come to be"
     );
+    // Nobody can wait for a job that was never taken.
+    let refused = submitted
+        .err()
+        .and_then(|error| error.downcast_ref::<Errno>().copied())
+        .map(FenceStatus::Failed);
+    for status in statuses.iter().chain(&refused) {
+        ensure!(
+            may.iter().any(|end| end.is(*status)),
+            "the job ended with {status:?}, which is none of {may:?}"
+        );
+    }
     ensure!(
-        statuses.iter().all(|status| *status != FenceStatus::Active) && line.measured <= line.bound,
-        "after {:?} the job is {statuses:?}",
-        line.measured
+        !statuses.is_empty() || refused.is_some(),
+        "the job was neither taken nor refused"
+    );
+    ensure!(
+        line.measured <= line.bound,
+        "it took {:?}; the bound is {:?}",
+        line.measured,
+        line.bound
     );
     drop((fences, victim));
     drop(device);
     faults.order("reset")?;
     line.state = comes_back(&binding, times.reset())?.to_owned();
+    ensure!(
+        line.state == device_is,
+        "the device was {}, not {device_is}",
+        line.state
+    );
+    before.is_back(None)?;
     Ok(line)
 }

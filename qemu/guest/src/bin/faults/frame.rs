@@ -132,19 +132,12 @@ pub(crate) struct Frame {
     /// The driver's limits.
     pub(crate) times: Times,
     before: Baseline,
-    bystander: Option<Bystander>,
+    bystander: Bystander,
 }
 
 impl Frame {
     /// The usual surroundings.
     pub(crate) fn new() -> Result<Self> {
-        let mut frame = Self::alone()?;
-        frame.bystander = Some(Bystander::start()?);
-        Ok(frame)
-    }
-
-    /// Without a bystander.
-    pub(crate) fn alone() -> Result<Self> {
         let device = Device::open()?;
         // What the first job of a file leaves behind is not the fault's.
         works(&device).context("a job before the fault")?;
@@ -153,23 +146,15 @@ impl Frame {
             times: Times::of(&device),
             before: Baseline::take(module.as_deref(), Some(&device))?,
             device,
-            bystander: None,
+            bystander: Bystander::start()?,
         })
     }
 
-    /// Starts the bystander of a frame that had none.
-    pub(crate) fn with_bystander(&mut self) -> Result<()> {
-        self.bystander = Some(Bystander::start()?);
-        Ok(())
-    }
-
     /// Checks what has to be so after a fault: the process can go on, the bystander has gone on, and all is freed.
-    pub(crate) fn end(mut self, line: &mut Line, fate: Fate) -> Result<()> {
+    pub(crate) fn end(self, line: &mut Line, fate: Fate) -> Result<()> {
         let patience = self.times.reset();
         works_within(&self.device, patience).context("a new group of the same process")?;
-        if let Some(bystander) = self.bystander.take() {
-            line.bystander = bystander.end(fate)?.short();
-        }
+        line.bystander = self.bystander.end(fate)?.short();
         so_far(line);
         self.before.is_back(Some(&self.device))
     }

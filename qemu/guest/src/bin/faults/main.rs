@@ -18,6 +18,7 @@
 mod alloc;
 mod baseline;
 mod bystander;
+mod cases;
 mod device;
 mod foreign;
 mod frame;

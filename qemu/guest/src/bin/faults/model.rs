@@ -6,15 +6,12 @@ use std::time::{Duration, Instant};
 
 use anyhow::{ensure, Context, Result};
 use guest::control::Control;
-use guest::ioctl::Errno;
-use guest::uapi::panthor::{GROUP_STATE_FATAL_FAULT, GROUP_STATE_INNOCENT, GROUP_STATE_TIMEDOUT};
 use guest::Buffer;
 
-use crate::bystander::Fate;
+use crate::cases::CASES;
 use crate::frame::{Frame, Line};
-use crate::streams::{FATAL, TIMED_OUT};
 use crate::times::Times;
-use crate::victim::{End, Expect, Victim, ANY};
+use crate::victim::{Expect, Victim};
 use crate::Tests;
 
 /// The channel; all faults are taken back when it goes.
@@ -33,6 +30,31 @@ impl Faults {
         self.0.send(command)?;
         Ok(())
     }
+
+    /// How often the GPU was reset since the channel was opened.
+    fn resets(&mut self) -> Result<u64> {
+        Ok(self.0.count("gpu-reset")?)
+    }
+}
+
+/// Where on the GPU a group is.
+#[derive(Default)]
+struct Place {
+    /// Its slot and its address space, as in orders: `slot=1 as=2`.
+    text: String,
+}
+
+impl Place {
+    /// An order with `{slot}` and `{as}` filled in.
+    fn fill(&self, order: &str) -> Result<String> {
+        let mut order = order.to_owned();
+        for word in self.text.split_whitespace() {
+            let (key, value) = word.split_once('=').context("a place on the GPU")?;
+            order = order.replace(&format!("{{{key}}}"), value);
+        }
+        ensure!(!order.contains('{'), "what is meant by {order:?}?");
+        Ok(order)
+    }
 }
 
 impl Drop for Faults {
@@ -44,11 +66,13 @@ impl Drop for Faults {
 
 /// What the victim has on the GPU when the fault comes.
 #[derive(Clone, Copy, Debug)]
-enum Work {
+pub(crate) enum Work {
     /// Nothing.
     None,
     /// So many short jobs, on two queues.
     Short(u32),
+    /// A short job that meets the fault, and then seven more on the same queue.
+    Behind,
     /// An endless job with short ones behind it.
     Endless,
     /// More groups than slots, busy until the fault has struck.
@@ -57,359 +81,37 @@ enum Work {
     Binding,
 }
 
-/// A fault and what has to become of it.
-struct Case {
-    name: &'static str,
-    /// Orders given before the victim's jobs are submitted.
-    before: &'static [&'static str],
-    work: Work,
-    /// Orders given when they run.
-    then: &'static [&'static str],
-    /// What must have struck, and how often.
-    struck: (&'static str, u64),
-    bound: fn(Times) -> Duration,
-    expect: Expect,
+/// How often the GPU has to be reset for a fault.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Resets {
+    /// Never: there is a way out that costs nobody anything.
+    Never,
+    /// At least once.
+    Some,
 }
 
-/// The jobs end well, and nobody notices.
-const UNNOTICED: Expect = Expect {
-    first: &[End::Well],
-    rest: &[End::Well],
-    state: 0,
-    maybe: 0,
-    bystander: Fate::Unharmed,
-};
+/// A fault and what has to become of it.
+pub(crate) struct Case {
+    pub(crate) name: &'static str,
+    /// Orders given before the victim's jobs are submitted. `{slot}` and `{as}` are the slot and the address space
+    /// of its group.
+    pub(crate) before: &'static [&'static str],
+    pub(crate) work: Work,
+    /// Orders given when they run.
+    pub(crate) then: &'static [&'static str],
+    /// What must have struck, and how often.
+    pub(crate) struck: (&'static str, u64),
+    pub(crate) bound: fn(Times) -> Duration,
+    pub(crate) resets: Resets,
+    pub(crate) expect: Expect,
+}
 
-/// Jobs that are not to blame, when the GPU has to be reset while its firmware works.
-const SURVIVES: Expect = Expect {
-    first: ANY,
-    rest: ANY,
-    state: 0,
-    maybe: GROUP_STATE_INNOCENT,
-    bystander: Fate::Unharmed,
-};
-
-/// Everything on the GPU is lost with its firmware.
-const LOST: Expect = Expect {
-    first: &[End::Failed],
-    rest: &[End::Failed],
-    state: 0,
-    maybe: GROUP_STATE_INNOCENT | GROUP_STATE_TIMEDOUT | GROUP_STATE_FATAL_FAULT,
-    bystander: Fate::MayLose,
-};
-
-const CASES: &[Case] = &[
-    Case {
-        name: "stream_stall",
-        before: &[],
-        work: Work::Short(8),
-        then: &[],
-        struck: ("stream-stall", 1),
-        bound: Times::timeout,
-        expect: Expect {
-            rest: ANY,
-            ..TIMED_OUT
-        },
-    },
-    Case {
-        name: "cs_fault",
-        before: &[],
-        work: Work::Short(8),
-        then: &[],
-        struck: ("stream-fault", 1),
-        bound: Times::at_once,
-        expect: Expect {
-            first: &[End::With(Errno::EINVAL)],
-            rest: ANY,
-            state: 0,
-            maybe: 0,
-            bystander: Fate::Unharmed,
-        },
-    },
-    Case {
-        name: "cs_fatal",
-        before: &[],
-        work: Work::Short(8),
-        then: &[],
-        struck: ("stream-fatal", 1),
-        bound: Times::at_once,
-        expect: FATAL,
-    },
-    Case {
-        name: "cs_unrecoverable",
-        before: &[],
-        work: Work::Short(8),
-        then: &[],
-        struck: ("stream-fatal", 1),
-        bound: Times::reset,
-        expect: FATAL,
-    },
-    Case {
-        name: "tiler_out_of_memory_without_heap",
-        before: &[],
-        work: Work::Short(8),
-        then: &[],
-        struck: ("tiler-oom", 1),
-        bound: Times::at_once,
-        expect: FATAL,
-    },
-    Case {
-        name: "terminate_ignored",
-        before: &["arm ignore-request req=terminate"],
-        work: Work::Endless,
-        then: &[],
-        struck: ("ignore-request", 1),
-        bound: Times::timeout_and_reset,
-        expect: Expect {
-            maybe: GROUP_STATE_INNOCENT,
-            ..TIMED_OUT
-        },
-    },
-    Case {
-        name: "suspend_ignored",
-        before: &["arm ignore-request req=suspend"],
-        work: Work::Crowd,
-        then: &[],
-        struck: ("ignore-request", 1),
-        bound: Times::reset,
-        expect: Expect {
-            maybe: GROUP_STATE_INNOCENT | GROUP_STATE_TIMEDOUT,
-            bystander: Fate::MayLose,
-            ..SURVIVES
-        },
-    },
-    Case {
-        name: "start_ignored",
-        before: &["arm ignore-request req=start"],
-        work: Work::Short(4),
-        then: &[],
-        struck: ("ignore-request", 1),
-        bound: Times::timeout_and_reset,
-        expect: Expect {
-            maybe: GROUP_STATE_INNOCENT | GROUP_STATE_TIMEDOUT,
-            bystander: Fate::MayLose,
-            ..SURVIVES
-        },
-    },
-    Case {
-        name: "resume_ignored",
-        before: &["arm ignore-request req=resume"],
-        work: Work::Crowd,
-        then: &[],
-        struck: ("ignore-request", 1),
-        bound: Times::reset,
-        expect: Expect {
-            maybe: GROUP_STATE_INNOCENT | GROUP_STATE_TIMEDOUT,
-            bystander: Fate::MayLose,
-            ..SURVIVES
-        },
-    },
-    Case {
-        name: "any_request_ignored",
-        before: &["arm ignore-request req=any"],
-        work: Work::Crowd,
-        then: &[],
-        struck: ("ignore-request", 1),
-        bound: Times::timeout_and_reset,
-        expect: Expect {
-            maybe: GROUP_STATE_INNOCENT | GROUP_STATE_TIMEDOUT,
-            bystander: Fate::MayLose,
-            ..SURVIVES
-        },
-    },
-    Case {
-        name: "late_acks",
-        before: &["arm late-ack us=30000 times=20"],
-        work: Work::Crowd,
-        then: &[],
-        struck: ("late-ack", 5),
-        bound: Times::at_once,
-        expect: UNNOTICED,
-    },
-    Case {
-        name: "acks_after_the_limit",
-        before: &["arm late-ack req=suspend us=300000"],
-        work: Work::Crowd,
-        then: &[],
-        struck: ("late-ack", 1),
-        bound: Times::reset,
-        expect: Expect {
-            maybe: GROUP_STATE_INNOCENT | GROUP_STATE_TIMEDOUT,
-            bystander: Fate::MayLose,
-            ..SURVIVES
-        },
-    },
-    Case {
-        name: "mcu_halts",
-        before: &[],
-        work: Work::Endless,
-        then: &["do mcu-halt"],
-        struck: ("mcu-halt", 1),
-        bound: Times::timeout_and_reset,
-        expect: LOST,
-    },
-    Case {
-        name: "mcu_crashes",
-        before: &[],
-        work: Work::Endless,
-        then: &["do mcu-fatal"],
-        struck: ("mcu-fatal", 1),
-        bound: Times::timeout_and_reset,
-        expect: LOST,
-    },
-    Case {
-        name: "mcu_silent",
-        before: &[],
-        work: Work::Endless,
-        then: &["arm mcu-silent"],
-        struck: ("mcu-silent", 1),
-        bound: Times::timeout_and_reset,
-        expect: LOST,
-    },
-    Case {
-        name: "fault_of_the_mcu",
-        before: &[],
-        work: Work::Endless,
-        then: &["do as-fault-mcu addr=0x4000000"],
-        struck: ("as-fault-mcu", 1),
-        bound: Times::timeout_and_reset,
-        expect: LOST,
-    },
-    Case {
-        name: "pings_ignored",
-        before: &["arm ignore-request req=ping"],
-        work: Work::None,
-        then: &[],
-        struck: ("ignore-request", 1),
-        bound: Times::ping_and_reset,
-        expect: SURVIVES,
-    },
-    Case {
-        name: "lost_doorbell",
-        before: &[],
-        work: Work::Short(8),
-        then: &[],
-        struck: ("lost-doorbell", 1),
-        bound: Times::timeout,
-        expect: Expect {
-            maybe: GROUP_STATE_TIMEDOUT,
-            ..SURVIVES
-        },
-    },
-    Case {
-        name: "lost_job_interrupt",
-        before: &["arm lost-interrupt line=job"],
-        work: Work::Short(8),
-        then: &[],
-        struck: ("lost-interrupt", 1),
-        bound: Times::timeout,
-        expect: Expect {
-            maybe: GROUP_STATE_TIMEDOUT,
-            ..SURVIVES
-        },
-    },
-    Case {
-        name: "lost_gpu_interrupt",
-        before: &["arm lost-interrupt line=gpu"],
-        work: Work::Binding,
-        then: &[],
-        struck: ("lost-interrupt", 1),
-        bound: Times::timeout,
-        expect: UNNOTICED,
-    },
-    Case {
-        name: "spurious_job_interrupts",
-        before: &["do spurious-interrupt line=job count=40000 gap_us=50"],
-        work: Work::Short(200),
-        then: &[],
-        struck: ("spurious-interrupt", 40_000),
-        bound: Times::timeout,
-        expect: UNNOTICED,
-    },
-    Case {
-        name: "spurious_mmu_interrupts",
-        before: &["do spurious-interrupt line=mmu count=30000 gap_us=50"],
-        work: Work::Short(200),
-        then: &[],
-        struck: ("spurious-interrupt", 30_000),
-        bound: Times::timeout,
-        expect: UNNOTICED,
-    },
-    Case {
-        name: "spurious_gpu_interrupts",
-        before: &["do spurious-interrupt line=gpu count=30000 gap_us=50"],
-        work: Work::Short(200),
-        then: &[],
-        struck: ("spurious-interrupt", 30_000),
-        bound: Times::timeout,
-        expect: UNNOTICED,
-    },
-    Case {
-        name: "repeated_job_interrupts",
-        before: &["do spurious-interrupt line=job bits=0x800000ff count=2000 gap_us=200"],
-        work: Work::Short(200),
-        then: &[],
-        struck: ("spurious-interrupt", 2000),
-        bound: Times::timeout,
-        expect: UNNOTICED,
-    },
-    Case {
-        name: "address_space_stuck",
-        before: &[],
-        work: Work::Binding,
-        then: &["arm as-stuck"],
-        struck: ("as-stuck", 1),
-        bound: Times::timeout_and_reset,
-        expect: Expect {
-            bystander: Fate::MayLose,
-            ..SURVIVES
-        },
-    },
-    Case {
-        name: "mmu_fault_execute",
-        before: &[],
-        work: Work::Endless,
-        then: &["do mmu-fault as=1 access=execute addr=0x123000"],
-        struck: ("mmu-fault", 1),
-        bound: Times::timeout,
-        expect: Expect {
-            state: 0,
-            maybe: GROUP_STATE_TIMEDOUT | GROUP_STATE_FATAL_FAULT,
-            ..LOST
-        },
-    },
-    Case {
-        name: "flush_stuck",
-        before: &[],
-        work: Work::Binding,
-        then: &["arm flush-stuck"],
-        struck: ("flush-stuck", 1),
-        bound: Times::timeout_and_reset,
-        expect: SURVIVES,
-    },
-    Case {
-        name: "gpu_fault",
-        before: &["do gpu-fault addr=0x1234000"],
-        work: Work::Short(100),
-        then: &[],
-        struck: ("gpu-fault", 1),
-        bound: Times::reset,
-        expect: SURVIVES,
-    },
-];
-
-/// Faults that are the victim's alone are armed when its slot is known to be the one to be struck: with the
-/// bystander away.
-fn is_streams_own(case: &Case) -> Option<&'static str> {
-    Some(match case.name {
-        "stream_stall" => "arm stream-stall",
-        "cs_fault" => "arm stream-fault",
-        "cs_fatal" => "arm stream-fatal",
-        "cs_unrecoverable" => "arm stream-fatal type=0x41",
-        "tiler_out_of_memory_without_heap" => "arm tiler-oom",
-        "lost_doorbell" => "arm lost-doorbell",
-        _ => return None,
-    })
+impl Case {
+    /// Whether an order says where the victim is.
+    fn needs_place(&self) -> bool {
+        let mut orders = self.before.iter().chain(self.then);
+        orders.any(|order| order.contains('{'))
+    }
 }
 
 pub(crate) fn tests(t: &mut Tests) {
@@ -420,14 +122,15 @@ pub(crate) fn tests(t: &mut Tests) {
 
 fn run(case: &Case) -> Result<Line> {
     let mut faults = Faults::open()?;
-    let mut frame = Frame::alone()?;
+    let frame = Frame::new()?;
     let mut victim = Victim::new(&frame.device)?;
-    let order = is_streams_own(case);
-    if order.is_none() {
-        frame.with_bystander()?;
-    }
+    let place = match case.needs_place() {
+        true => victim.place(&mut faults)?,
+        // It has not been on the GPU yet.
+        false => Place::default(),
+    };
     for order in case.before {
-        faults.order(order)?;
+        faults.order(&place.fill(order)?)?;
     }
     let mut since = Instant::now();
     let strikes = |faults: &mut Faults| {
@@ -437,29 +140,24 @@ fn run(case: &Case) -> Result<Line> {
             .wait(fault, count, frame.times.patience())
             .context("the fault did not come to be")
     };
-    if let Some(order) = order {
-        faults.order(order)?;
-        victim.short(0)?;
-        strikes(&mut faults)?;
-        since = Instant::now();
-        // The fault is used up; now the bystander is safe.
-        frame.with_bystander()?;
-        for n in 1..8 {
-            // A dead group takes no more jobs.
-            if victim.short(n % 2).is_err() {
-                break;
-            }
-        }
-        let bound = (case.bound)(frame.times);
-        return victim.meets(frame, since, bound, case.expect);
-    }
     match case.work {
         Work::None => {}
         Work::Short(count) => {
             for n in 0..count {
                 // After a fault the group may take no more jobs.
                 if let Err(error) = victim.short(n % 2) {
-                    ensure!(n > 0 && case.expect.first == ANY, "job {n}: {error:#}");
+                    ensure!(n > 0 && case.expect.state != 0, "job {n}: {error:#}");
+                    break;
+                }
+            }
+        }
+        Work::Behind => {
+            victim.short(0)?;
+            strikes(&mut faults)?;
+            since = Instant::now();
+            for _ in 1..8 {
+                // A dead group takes no more jobs.
+                if victim.short(0).is_err() {
                     break;
                 }
             }
@@ -470,7 +168,7 @@ fn run(case: &Case) -> Result<Line> {
     }
     for order in case.then {
         since = Instant::now();
-        faults.order(order)?;
+        faults.order(&place.fill(order)?)?;
     }
     if let Work::Binding = case.work {
         victim.endless_binding(50)?;
@@ -481,11 +179,33 @@ fn run(case: &Case) -> Result<Line> {
         since = Instant::now();
     }
     victim.stop_crowd();
+    if case.resets == Resets::Some {
+        // Also so that the test after this one does not meet it.
+        let patience = frame.times.patience();
+        let reset = faults.0.wait("gpu-reset", 1, patience);
+        reset.context("the GPU was not reset")?;
+    }
     let bound = (case.bound)(frame.times);
-    victim.meets(frame, since, bound, case.expect)
+    let line = victim.meets(frame, since, bound, case.expect)?;
+    let resets = faults.resets()?;
+    ensure!(
+        case.resets != Resets::Never || resets == 0,
+        "the GPU was reset {resets} times, which this fault is no reason for"
+    );
+    Ok(line)
 }
 
 impl Victim {
+    /// Where its group is: it stays there, as long as nobody wants its slot.
+    fn place(&mut self, faults: &mut Faults) -> Result<Place> {
+        let store = self.gpu.store(0, 0);
+        self.gpu
+            .run_ok(store.on(0))
+            .context("the victim's first job")?;
+        let text = faults.0.send(&format!("find gib={}", self.gib()))?;
+        Ok(Place { text })
+    }
+
     /// Maps memory, has a job store there, and unmaps it, so many times, each time with the jobs of before still on
     /// the GPU.
     fn endless_binding(&mut self, times: u32) -> Result<()> {

@@ -17,7 +17,8 @@ use guest::rig::Gpu;
 use guest::sync::{wait_all, FenceStatus};
 use guest::{Device, GroupConfig};
 
-use crate::frame::{works_within, Line};
+use crate::baseline::Baseline;
+use crate::frame::{works, works_within, Line};
 use crate::model::Faults;
 use crate::times::Times;
 use crate::Tests;
@@ -101,7 +102,10 @@ fn garbage(place: &str, time: Duration, seed: u64) -> Result<Line> {
     let device = Device::open()?;
     let times = Times::of(&device);
     let binding = Binding::of(&device)?;
+    works(&device)?;
+    let module = device.module_name();
     drop(device);
+    let before = Baseline::take(module.as_deref(), None)?;
     let workers = (0..PROCESSES)
         .map(|_| Worker::start())
         .collect::<Result<Vec<_>>>()?;
@@ -130,6 +134,7 @@ fn garbage(place: &str, time: Duration, seed: u64) -> Result<Line> {
         .collect::<Result<Vec<_>>>()?;
     faults.order("reset")?;
     ensure!(words > 0, "no garbage was written");
+    before.is_back(None)?;
     Ok(Line {
         errors: said.join("+").replace(' ', ","),
         bound,

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{ensure, Context, Result};
 use guest::cs::{d, r, Condition, Scope};
-use guest::group::GroupState;
+use guest::group::{GroupState, StreamBuffer};
 use guest::ioctl::Errno;
 use guest::rig::{Gpu, LS_MASK, TIMEOUT};
 use guest::sync::FenceStatus;
@@ -74,15 +74,27 @@ const STORES: u64 = 4096;
 /// Byte offset of the words of a crowd: each group's counter, and a word that stops it.
 const CROWD: u64 = 16384;
 
+/// Address space below the victim's streams, in bytes.
+const APART: u64 = 4 << 30;
+
 impl Victim {
     /// A group of four queues in a VM of its own, without jobs.
     pub(crate) fn new(device: &Device) -> Result<Self> {
+        let mut gpu = Gpu::on(device, &GroupConfig::queues(4))?;
+        // Its streams are where nobody else has any, so that it can be told apart.
+        gpu.cx.vm.reserve(APART);
+        gpu.streams = StreamBuffer::new(&gpu.cx.vm, 64 << 10).context("stream buffer")?;
         Ok(Self {
-            gpu: Gpu::on(device, &GroupConfig::queues(4))?,
+            gpu,
             others: Vec::new(),
             fences: Vec::new(),
             stores: Vec::new(),
         })
+    }
+
+    /// In which GiB of its address space its streams are.
+    pub(crate) fn gib(&self) -> u64 {
+        self.gpu.streams.next_va() >> 30
     }
 
     /// Adds a short job that stores a number.
@@ -130,6 +142,7 @@ impl Victim {
 
     /// Adds `count` groups whose jobs go on until [`Victim::stop_crowd`].
     pub(crate) fn crowd(&mut self, count: u32) -> Result<()> {
+        let mut crowd = Vec::new();
         for n in 0..count {
             let line = CROWD + 64 * u64::from(n);
             let count = self.gpu.stream(|cs, va| {
@@ -141,7 +154,10 @@ impl Victim {
                     .wait(LS_MASK)
                     .branch(Condition::Equal, r(4), top);
             });
-            let (group, done) = (self.gpu.another_group(1)?, self.gpu.cx.syncobj()?);
+            crowd.push((count, self.gpu.another_group(1)?, self.gpu.cx.syncobj()?));
+        }
+        // The jobs' time runs from here: making a group takes long.
+        for (count, group, done) in crowd {
             group
                 .submit(&[count.on(0).sync(done.signal_op())])
                 .context("submit a job of the crowd")?;
