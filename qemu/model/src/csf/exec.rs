@@ -2,21 +2,22 @@
 
 //! Execution of command-stream instructions.
 
+mod flow;
+mod memory;
 mod operation;
+mod trap;
 
 use std::time::{Duration, Instant};
 
 use super::endpoints::Endpoint;
 use super::exception::{
-    ADDR_RANGE_FAULT, CS_BUS_FAULT, CS_CALL_STACK_OVERFLOW, CS_CONFIG_FAULT, CS_INHERIT_FAULT,
-    CS_INSTR_INVALID, OOM,
+    ADDR_RANGE_FAULT, CS_BUS_FAULT, CS_CALL_STACK_OVERFLOW, CS_INHERIT_FAULT, CS_INSTR_INVALID,
 };
 use super::instr::{Decoder, HeapOperation, Instr, Job, Pair, Reg};
 use super::mem;
 use super::scoreboard::{Deferred, EndpointJob, Operation};
-use super::stream::{Blocked, Exception, Frame, Handler, Oom, Stream};
+use super::stream::{Blocked, Exception, Handler, Stream};
 use crate::bus::{Bus, Fault, TraceKind};
-use crate::faults::{at_stream, Key, Kind};
 
 /// Exception of SET_EXCEPTION_HANDLER: the tiler heap is exhausted.
 const TILER_OOM: u8 = 2;
@@ -196,88 +197,12 @@ impl Stream {
         true
     }
 
-    /// Whether what a test ordered holds the stream up at its next instruction.
-    ///
-    /// Only what userspace submitted meets it, not what kernels put around it in the ring.
-    fn ordered(&mut self, env: &mut Env<'_>) -> bool {
-        if self.frames.is_empty() {
-            return false;
-        }
-        let place = at_stream(env.slot, env.stream);
-        let faults = env.bus.faults();
-        if let Some(values) = faults.strike(Kind::StreamFatal, &place) {
-            let kind = values.or(Key::Type, CS_CONFIG_FAULT.into());
-            self.trap(env, Trap::fatal(kind as u8, 0));
-        } else if let Some(values) = faults.strike(Kind::StreamFault, &place) {
-            let kind = values.or(Key::Type, CS_INHERIT_FAULT.into());
-            self.trap(env, Trap::fault(kind as u8, 0));
-        } else if faults.strike(Kind::StreamStall, &place).is_some() {
-            self.stalled = true;
-            self.trace(env, format_args!("stalls"));
-        } else if faults.strike(Kind::TilerOom, &place).is_some() {
-            self.oom = Some(Oom::Found);
-            self.trace(env, format_args!("finds its heap exhausted"));
-        } else {
-            return false;
-        }
-        true
-    }
-
-    /// Goes on after the host was told that the heap is exhausted; `chunk` says whether
-    /// it had memory for it.
-    pub(super) fn resume_from_oom(&mut self, max_calls: usize, chunk: bool) {
-        self.oom = None;
-        let Handler {
-            exception,
-            address,
-            length,
-        } = self.handler;
-        let end = address.checked_add(length.into());
-        match end {
-            _ if chunk => {}
-            // The handler renders what there is, and so makes room.
-            Some(end) if exception == TILER_OOM && length != 0 => {
-                if self.frames.len() == max_calls {
-                    self.die(CS_CALL_STACK_OVERFLOW, address);
-                } else {
-                    self.frames.push(Frame { ip: address, end });
-                }
-            }
-            _ => self.die(OOM, self.heap),
-        }
-    }
-
-    fn die(&mut self, kind: u8, info: u64) {
-        self.error = true;
-        self.dead = true;
-        self.pending_fatal = Some(Exception { kind, info });
-    }
-
     fn trace(&self, env: &mut Env<'_>, what: std::fmt::Arguments<'_>) {
         let (slot, stream) = (env.slot, env.stream);
         env.bus.trace(
             TraceKind::Instr,
             format_args!("csg{slot}.cs{stream} {:#x}: {what}", self.address()),
         );
-    }
-
-    /// Records an exception; says whether the stream goes on behind the instruction.
-    fn trap(&mut self, env: &mut Env<'_>, trap: Trap) -> bool {
-        self.error = true;
-        let (what, exception, goes_on) = match trap {
-            Trap::Fault(exception) => {
-                self.faulted = true;
-                self.pending_fault = Some(exception);
-                ("fault", exception, true)
-            }
-            Trap::Fatal(exception) => {
-                self.die(exception.kind, exception.info);
-                ("fatal fault", exception, false)
-            }
-        };
-        let Exception { kind, info } = exception;
-        self.trace(env, format_args!("{what} {kind:#04x}, info {info:#x}"));
-        goes_on
     }
 
     fn step_or_trap(&mut self, env: &mut Env<'_>, at: u64) -> Result<Flow, Trap> {
@@ -531,93 +456,5 @@ impl Stream {
         });
         env.effects.taken[endpoint as usize] = grant;
         Flow::Next
-    }
-
-    /// The buffer that CALL or JUMP names.
-    fn frame(&self, address: Pair, length: Reg, word: u64) -> Result<Frame, Trap> {
-        let (ip, length) = (self.pair(address), u64::from(self.reg(length)));
-        match ip.checked_add(length) {
-            Some(end) if ip % 8 == 0 && length % 8 == 0 => Ok(Frame { ip, end }),
-            _ => Err(Trap::fatal(CS_INSTR_INVALID, word)),
-        }
-    }
-
-    /// Moves by `offset` instructions from behind the current one.
-    fn branch(&mut self, offset: i16, word: u64) -> Result<(), Trap> {
-        let bytes = i64::from(offset) * 8;
-        match self.frames.last_mut() {
-            Some(frame) => {
-                let target = frame.ip.wrapping_add_signed(bytes);
-                if target > frame.end {
-                    return Err(Trap::fatal(CS_INSTR_INVALID, word));
-                }
-                frame.ip = target;
-            }
-            None => {
-                let ring = &mut self.ring;
-                let target = ring.pos.wrapping_add_signed(bytes);
-                let oldest = ring.insert.saturating_sub(ring.size);
-                if !(oldest..=ring.insert).contains(&target) {
-                    return Err(Trap::fatal(CS_INSTR_INVALID, word));
-                }
-                ring.pos = target;
-            }
-        }
-        Ok(())
-    }
-
-    fn load(&mut self, env: &mut Env<'_>, base: Reg, mask: u16, from: u64) -> Result<(), Trap> {
-        for (first, count) in runs(mask) {
-            let mut buf = [0; 64];
-            let buf = &mut buf[..count * 4];
-            env.read(from.wrapping_add(first as u64 * 4), buf)?;
-            for (i, word) in buf.chunks_exact(4).enumerate() {
-                let word = u32::from_le_bytes([word[0], word[1], word[2], word[3]]);
-                self.regs[usize::from(base.0) + first + i] = word;
-            }
-        }
-        Ok(())
-    }
-
-    fn store(&self, env: &mut Env<'_>, base: Reg, mask: u16, to: u64) -> Result<(), Trap> {
-        for (first, count) in runs(mask) {
-            let at = usize::from(base.0) + first;
-            let words = &self.regs[at..at + count];
-            let bytes: Vec<u8> = words.iter().flat_map(|word| word.to_le_bytes()).collect();
-            env.write(to.wrapping_add(first as u64 * 4), &bytes)?;
-        }
-        Ok(())
-    }
-}
-
-/// The runs of set bits in `mask`: first bit and length.
-fn runs(mask: u16) -> impl Iterator<Item = (usize, usize)> {
-    let mut rest = mask;
-    std::iter::from_fn(move || {
-        if rest == 0 {
-            return None;
-        }
-        let first = rest.trailing_zeros();
-        let count = (rest >> first).trailing_ones();
-        rest &= !((((1u32 << count) - 1) << first) as u16);
-        Some((first as usize, count as usize))
-    })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::runs;
-
-    #[test]
-    fn runs_cover_the_mask() {
-        for mask in 0..=u16::MAX {
-            let mut seen = 0u32;
-            for (first, count) in runs(mask) {
-                let run = ((1u32 << count) - 1) << first;
-                assert_eq!(seen & (run | (run << 1)), 0, "runs of {mask:#x} touch");
-                seen |= run;
-            }
-            assert_eq!(seen, u32::from(mask));
-        }
     }
 }
