@@ -29,6 +29,8 @@ impl Errno {
     pub const EACCES: Errno = Errno(libc::EACCES);
     /// Bad address.
     pub const EFAULT: Errno = Errno(libc::EFAULT);
+    /// No space left; here: what a file system in memory says without memory.
+    pub const ENOSPC: Errno = Errno(libc::ENOSPC);
     /// Object busy; here: no identifier is free.
     pub const EBUSY: Errno = Errno(libc::EBUSY);
     /// No such device.
@@ -59,6 +61,7 @@ impl Errno {
             Self::ENOMEM => "ENOMEM",
             Self::EACCES => "EACCES",
             Self::EFAULT => "EFAULT",
+            Self::ENOSPC => "ENOSPC",
             Self::EBUSY => "EBUSY",
             Self::ENODEV => "ENODEV",
             Self::EINVAL => "EINVAL",
