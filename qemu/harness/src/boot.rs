@@ -23,7 +23,7 @@ use crate::settings::Settings;
 use crate::ui::Ui;
 
 /// The guest reaches its init within this time even on a loaded machine.
-const BOOT_LIMIT: Duration = Duration::from_secs(180);
+const BOOT_LIMIT: Duration = Duration::from_secs(300);
 /// What a step may take beyond its own limit, which the guest itself enforces.
 const GRACE: Duration = Duration::from_secs(60);
 /// QEMU's end after the guest's last word.

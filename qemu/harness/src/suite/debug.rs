@@ -20,9 +20,12 @@ pub(super) fn kunit(settings: &Settings) -> Group {
     let target = Target(Driver::Magni, Kernel::Debug);
     let mut group = Group::new(target, "kunit", Plan::prepared);
     group.plan.command_line = Vec::new();
-    group
-        .checked("suites", "load_driver", 300, check)
-        .without_leaks()
+    group = group.checked("suites", "load_driver", 300, check);
+    // What follows needs the driver.
+    for step in &mut group.plan.steps {
+        step.required = true;
+    }
+    group.without_leaks()
 }
 
 /// The bugs that `qemu/harness/planted` can commit, the test that does and ends with a verdict of its own, and

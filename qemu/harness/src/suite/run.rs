@@ -94,10 +94,14 @@ pub(crate) fn run(
             });
         }
         drop(sender);
-        done.iter()
-            .try_for_each(|(group, outcome, took)| results.add(group, &outcome, took))
+        // Written down each time: a long run may be ended before its end.
+        done.iter().try_for_each(|(group, outcome, took)| {
+            results.add(group, &outcome, took)?;
+            results.write(settings)
+        })
     })?;
-    results.write(settings)?;
+    let Results { passed, failed, .. } = &results;
+    println!("boot tests: {passed} passed; {failed} failed");
     Ok(results.failed == 0)
 }
 
@@ -170,7 +174,6 @@ impl Results {
             let path = settings.logs.join("faults.md");
             fs::write(&path, text).with_context(|| format!("writing {}", path.display()))?;
         }
-        println!("boot tests: {} passed; {} failed", self.passed, self.failed);
         Ok(())
     }
 }
