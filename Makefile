@@ -23,6 +23,7 @@ help:
 	@echo 'make kunit               the KUnit suites, on the debug kernel'
 	@echo 'make test                every test; the last line says how many passed and failed'
 	@echo 'make test FILTER=WORD    the boot tests whose name contains WORD'
+	@echo 'LANES=1                  test, test-full: one boot at a time instead of two'
 	@echo 'make bench               Magni beside the C driver: table, charts and build/bench/results.json'
 	@echo 'make bench QUICK=1       a few rounds; fails on counts that cannot be noise'
 	@echo 'make test-full           the same, and everything on the debug kernel, faults on every driver'
