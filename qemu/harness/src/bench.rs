@@ -54,6 +54,7 @@ pub(crate) fn run(settings: &Settings, args: &Args) -> Result<bool> {
         .with_context(|| format!("creating the folder {}", args.out.display()))?;
     let mut results = Results::default();
     let mut all_well = true;
+    let mut profiles = Vec::new();
     for bench in boots::all(settings, args)? {
         let ui = Ui::new(&bench.plan.name, false);
         let outcome = boot::run(settings, &bench.plan, &ui)?;
@@ -91,12 +92,15 @@ pub(crate) fn run(settings: &Settings, args: &Args) -> Result<bool> {
         }
         if let Some(path) = &bench.instructions {
             let symbols = boots::symbols(&outcome)?;
-            instructions::add_to(&mut results, path, &rounds, &symbols, &args.out)?;
+            profiles = instructions::add_to(&mut results, path, &rounds, &symbols, &args.out)?;
         }
     }
     results.derive();
     results.write(&args.out)?;
     table::print(&results);
+    for profile in &profiles {
+        println!("{profile}");
+    }
     chart::write(&results, &args.out)?;
     println!("results and charts: {}", args.out.display());
     Ok(gate::check(&results) && all_well)

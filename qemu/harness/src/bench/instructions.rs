@@ -23,7 +23,11 @@ struct Stretch {
     places: Vec<(u64, Halves)>,
 }
 
-/// Adds instructions per job to `results`, and writes a profile for each driver to `out`.
+/// Functions of a profile that are printed.
+const TOP: usize = 24;
+
+/// Adds instructions per job to `results`, and writes a profile for each driver to `out`; returns
+/// the beginnings of those of one job at a time.
 ///
 /// # Errors
 ///
@@ -34,7 +38,7 @@ pub(super) fn add_to(
     rounds: &[Round],
     symbols: &str,
     out: &Path,
-) -> Result<()> {
+) -> Result<Vec<String>> {
     let text = fs::read_to_string(path).with_context(|| format!("reading {}", path.display()))?;
     let stretches = parse(&text).with_context(|| format!("in {}", path.display()))?;
     ensure!(
@@ -44,6 +48,7 @@ pub(super) fn add_to(
         rounds.len()
     );
     let symbols = Symbols::parse(symbols);
+    let mut tops = BTreeMap::new();
     for (round, stretch) in rounds.iter().zip(&stretches) {
         // One lap is one job, or all of them.
         let jobs = round.jobs as f64 / stretch.laps.len().max(1) as f64;
@@ -65,9 +70,15 @@ pub(super) fn add_to(
             round.driver
         ));
         let text = profile(stretch, &symbols, round.jobs);
-        fs::write(&path, text).with_context(|| format!("writing {}", path.display()))?;
+        fs::write(&path, &text).with_context(|| format!("writing {}", path.display()))?;
+        if jobs == 1.0 {
+            let top: Vec<&str> = text.lines().take(TOP).collect();
+            let title = format!("{}, {}:", round.scenario, round.driver);
+            // The last one's stays, here too.
+            tops.insert(title.clone(), format!("{title}\n{}\n", top.join("\n")));
+        }
     }
-    Ok(())
+    Ok(tops.into_values().collect())
 }
 
 fn parse(text: &str) -> Result<Vec<Stretch>> {
