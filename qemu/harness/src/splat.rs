@@ -51,6 +51,14 @@ const KERNEL: &[&str] = &[
     "Call trace:",
 ];
 
+/// What a test writes to the kernel's log before it does something that the kernel complains about, followed by the
+/// complaint, one of [`KERNEL`]. It holds until the test says how it went.
+const EXPECTED: &str = "FAULT expected: ";
+/// What comes with many a complaint, and is none of its own behind one.
+const TRACE: &str = "Call trace:";
+/// The beginning of what a test says then.
+const OUTCOME: &str = "FAULT name=";
+
 /// What kmemleak says when it starts; all else that it says is a problem.
 const KMEMLEAK_STARTS: &str = "kmemleak: Kernel memory leak detector initialized";
 
@@ -78,24 +86,56 @@ impl Splat {
 pub(crate) struct KernelWatch {
     open: Option<Splat>,
     found: Vec<Splat>,
+    /// Complaints that are a test's own doing.
+    expected: Vec<&'static str>,
 }
 
 impl KernelWatch {
     /// Looks at the next line.
     pub(crate) fn line(&mut self, line: &str) {
-        if let Some(open) = &mut self.open {
-            open.0.push(line.to_owned());
-            if line.contains("---[ end trace") || open.0.len() >= KEEP {
-                self.found.extend(self.open.take());
-            }
-        } else if KERNEL.iter().any(|word| line.contains(word)) && !line.contains(KMEMLEAK_STARTS) {
-            self.open = Some(Splat(vec![line.to_owned()]));
+        if let Some((_, complaint)) = line.split_once(EXPECTED) {
+            let known = KERNEL.iter().find(|word| **word == complaint.trim());
+            self.expected.extend(known);
+            return;
         }
+        if line.contains(OUTCOME) {
+            self.close();
+            self.expected.clear();
+            return;
+        }
+        let is_problem =
+            KERNEL.iter().any(|word| line.contains(word)) && !line.contains(KMEMLEAK_STARTS);
+        // Nothing hides behind what is expected.
+        if is_problem && !line.contains(TRACE) && self.open_is_expected() {
+            self.close();
+        }
+        match &mut self.open {
+            Some(open) => {
+                open.0.push(line.to_owned());
+                if line.contains("---[ end trace") || open.0.len() >= KEEP {
+                    self.close();
+                }
+            }
+            None if is_problem => self.open = Some(Splat(vec![line.to_owned()])),
+            None => {}
+        }
+    }
+
+    /// Whether the problem that is being read is the test's own doing.
+    fn open_is_expected(&self) -> bool {
+        let first = self.open.as_ref().and_then(|splat| splat.0.first());
+        first.is_some_and(|line| self.expected.iter().any(|word| line.contains(word)))
+    }
+
+    /// A problem has been read to its end.
+    fn close(&mut self) {
+        let expected = self.open_is_expected();
+        self.found.extend(self.open.take().filter(|_| !expected));
     }
 
     /// Takes what was found so far.
     pub(crate) fn take(&mut self) -> Vec<Splat> {
-        self.found.extend(self.open.take());
+        self.close();
         std::mem::take(&mut self.found)
     }
 }
@@ -160,6 +200,34 @@ mod tests {
         let found = watch.take();
         assert_eq!(found.len(), 2);
         assert_eq!(found.first().map(|splat| splat.0.len()), Some(3));
+    }
+
+    #[test]
+    fn what_a_test_expects_is_no_problem_until_it_has_ended() {
+        let mut watch = KernelWatch::default();
+        let complaint = "[ 1.2] faults: page allocation failure: order:0";
+        let trace = "[ 1.2] Call trace:";
+        for line in [
+            "[ 1.0] FAULT expected: page allocation failure",
+            "[ 1.1] FAULT expected: whatever the kernel never says",
+            complaint,
+            trace,
+            "[ 1.3] FAULT name=memory errors=none*1 outcome=ok",
+            complaint,
+            trace,
+        ] {
+            watch.line(line);
+        }
+        let found = watch.take();
+        assert_eq!(found.len(), 1);
+        let mut watch = KernelWatch::default();
+        watch.line("[ 1.0] FAULT expected: page allocation failure");
+        watch.line("[ 1.1] Out of memory: Killed process 1");
+        assert_eq!(watch.take().len(), 1, "another complaint");
+        watch.line(complaint);
+        watch.line(trace);
+        watch.line("[ 1.3] BUG: KASAN: use-after-free");
+        assert_eq!(watch.take().len(), 1, "behind one that is expected");
     }
 
     #[test]

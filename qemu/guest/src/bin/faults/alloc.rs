@@ -19,7 +19,7 @@ use guest::{Bo, Buffer, Device, Group, GroupConfig, Syncobj, Vm};
 
 use crate::baseline::Baseline;
 use crate::bystander::Fate;
-use crate::frame::{ends, works, Frame, Line};
+use crate::frame::{self, ends, works, Frame, Line};
 use crate::killed::ready;
 use crate::Tests;
 
@@ -266,6 +266,7 @@ fn pressure() -> Result<Line> {
     const ROUNDS: u32 = 60;
 
     let frame = Frame::new()?;
+    frame::expect("page allocation failure");
     let cx = Cx::on(&frame.device)?;
     let group = Group::new(&cx.vm, &GroupConfig::queues(2))?;
     let mut balloon = Command::new(env::current_exe()?)

@@ -59,6 +59,12 @@ pub(crate) fn so_far(line: &Line) {
     }
 }
 
+/// Tells whoever reads the kernel's log that this test makes the kernel complain so, until it has written down how it
+/// went.
+pub(crate) fn expect(complaint: &str) {
+    kernel::log(&format!("FAULT expected: {complaint}"));
+}
+
 /// Writes down how a test went.
 pub(crate) fn note(name: &str, result: &Result<Line>) {
     let partial = PARTIAL.lock().ok().and_then(|mut partial| partial.take());
