@@ -25,3 +25,5 @@ pub mod registration;
 pub mod sched;
 pub mod syncobj;
 pub mod table;
+#[cfg(CONFIG_KUNIT = "y")]
+mod test_driver;

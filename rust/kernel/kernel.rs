@@ -32,12 +32,16 @@ pub mod dma_fence;
 pub mod dma_resv;
 pub mod drm;
 pub mod iommu;
+pub mod irq;
+pub mod magni_trace;
 pub mod module_ref;
 pub mod pm;
 pub mod prelude;
 pub mod sync;
 pub mod sysfs;
 pub mod task;
+#[cfg(CONFIG_KUNIT = "y")]
+mod test_device;
 pub mod timekeeping;
 pub mod tracepoint;
 pub mod uaccess;

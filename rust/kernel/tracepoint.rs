@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
 
-//! Tracepoints: calling those that C code defines, and knowing when one is turned on.
+//! Tracepoints: calling those that C code defines.
 //!
 //! A driver's trace events are defined in C, by `TRACE_EVENT` in a header and a C file with
 //! `CREATE_TRACE_POINTS` and `CREATE_RUST_TRACE_POINTS`. [`declare_trace!`](crate::declare_trace)
@@ -14,8 +14,7 @@
 use crate::{
     bindings,
     device::Device,
-    prelude::*,
-    types::Opaque, //
+    prelude::*, //
 };
 
 /// What can be given to a tracepoint.
@@ -126,66 +125,3 @@ macro_rules! trace_enabled {
 
 pub use declare_trace;
 pub use trace_enabled;
-
-/// Who wants to know when the trace event `gpu_power_status` is turned on and off.
-pub trait PowerStatusListener: Send + Sync {
-    /// It is on, or it is not, from now on. May sleep; must not register or unregister a listener.
-    fn set(&self, on: bool);
-}
-
-/// Keeps a [`PowerStatusListener`] informed while it lives.
-///
-/// # Invariants
-///
-/// Once it is initialised, `raw` is in the list of listeners.
-#[pin_data(PinnedDrop)]
-#[repr(C)]
-pub struct PowerStatusRegistration<T: PowerStatusListener> {
-    // First, so that a pointer to it is one to the whole.
-    #[pin]
-    raw: Opaque<bindings::magni_trace_listener>,
-    listener: T,
-}
-
-// SAFETY: C uses it under a lock; listeners can be shared and sent.
-unsafe impl<T: PowerStatusListener> Send for PowerStatusRegistration<T> {}
-// SAFETY: As above.
-unsafe impl<T: PowerStatusListener> Sync for PowerStatusRegistration<T> {}
-
-impl<T: PowerStatusListener> PowerStatusRegistration<T> {
-    /// Returns an initialiser. The listener is told at once if the event is on.
-    pub fn new(listener: T) -> impl PinInit<Self> {
-        pin_init!(&this in Self {
-            listener,
-            raw <- Opaque::ffi_init(|raw: *mut bindings::magni_trace_listener| {
-                let _: *mut Self = this.as_ptr();
-                // SAFETY: The memory is that of the object that is being made, which is pinned;
-                // all else of it, which `set` will use, was initialised before.
-                unsafe {
-                    raw.write(bindings::magni_trace_listener {
-                        link: pin_init::zeroed(),
-                        set: Some(Self::set),
-                    });
-                    bindings::magni_trace_listen(raw);
-                }
-            }),
-        })
-    }
-
-    /// # Safety
-    ///
-    /// `raw` is that of a `Self` which is a registered listener.
-    unsafe extern "C" fn set(raw: *mut bindings::magni_trace_listener, on: bool) {
-        // SAFETY: `Self` begins with `raw`, and is not dropped before it was unregistered.
-        let this = unsafe { &*raw.cast::<Self>() };
-        this.listener.set(on);
-    }
-}
-
-#[pinned_drop]
-impl<T: PowerStatusListener> PinnedDrop for PowerStatusRegistration<T> {
-    fn drop(self: Pin<&mut Self>) {
-        // SAFETY: By the type invariant it is in the list.
-        unsafe { bindings::magni_trace_forget(self.raw.get()) };
-    }
-}

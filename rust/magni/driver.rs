@@ -77,9 +77,10 @@ use kernel::{
         UnregisteredDevice, //
     },
     irq::{
-        Flags,
-        ThreadedRegistration, //
+        DevresThreaded,
+        Flags, //
     },
+    magni_trace::PowerStatusRegistration,
     of,
     platform,
     pm::runtime::{
@@ -90,7 +91,6 @@ use kernel::{
     static_lock_class,
     sync::Arc,
     sysfs::NumberFile,
-    tracepoint::PowerStatusRegistration,
     uapi, //
 };
 
@@ -134,7 +134,7 @@ type ProfilingAttribute = Pin<KBox<NumberFile<ProfilingFile>>>;
 type PowerTracing = Pin<KBox<PowerStatusRegistration<PowerWatch>>>;
 
 /// An interrupt line that is being served.
-type Irq<'bound, T> = Pin<KBox<ThreadedRegistration<'bound, IrqThread<T>>>>;
+type Irq<T> = DevresThreaded<IrqThread<T>>;
 
 /// What exists while the device is bound.
 ///
@@ -142,11 +142,11 @@ type Irq<'bound, T> = Pin<KBox<ThreadedRegistration<'bound, IrqThread<T>>>>;
 /// for, then the hardware is stopped, with its interrupts still served, then everything is turned
 /// off.
 pub(crate) struct BoundData<'bound> {
-    _registration: EarlyRegistration<'bound, MagniDrm>,
+    _registration: EarlyRegistration<MagniDrm>,
     _profiling: ProfilingAttribute,
     _power_watch: Option<PowerTracing>,
     _shutdown: Shutdown<'bound>,
-    _irqs: Irqs<'bound>,
+    _irqs: Irqs,
     _power_off: PowerOff,
     _supplies: Supplies,
 }
@@ -161,10 +161,10 @@ impl Drop for PowerOff {
 }
 
 /// The interrupt lines.
-struct Irqs<'bound> {
-    _job: Irq<'bound, JobIrq>,
-    _mmu: Irq<'bound, MmuIrq>,
-    _gpu: Irq<'bound, GpuIrq>,
+struct Irqs {
+    _job: Irq<JobIrq>,
+    _mmu: Irq<MmuIrq>,
+    _gpu: Irq<GpuIrq>,
 }
 
 /// Stops the hardware when it is dropped, as far as it was started.
@@ -215,31 +215,25 @@ impl Drop for Shutdown<'_> {
     }
 }
 
-fn request_irq<'bound, T: Service + 'bound>(
-    pdev: &'bound platform::Device<Bound>,
+fn request_irq<T: Service + 'static>(
+    pdev: &platform::Device<Bound>,
     name: &'static CStr,
     label: &'static CStr,
     service: T,
-) -> Result<Irq<'bound, T>> {
-    let request = pdev.optional_irq_by_name(name).inspect_err(|error| {
+) -> Result<Irq<T>> {
+    DevresThreaded::new(pdev, name, Flags::SHARED, label, IrqThread(service)).inspect_err(|error| {
         if *error != EPROBE_DEFER {
             dev_err!(
                 pdev,
-                "device tree: interrupt {name:?} is missing: {error:?}\n"
+                "device tree: interrupt {name:?} is missing, or taken: {error:?}\n"
             );
         }
-    })?;
-
-    // SAFETY: The registration is kept in `BoundData`, or dropped when probing fails.
-    let registration =
-        unsafe { ThreadedRegistration::new(request, Flags::SHARED, label, Ok(IrqThread(service))) };
-
-    KBox::pin_init(registration, GFP_KERNEL)
+    })
 }
 
-impl<'bound> Irqs<'bound> {
+impl Irqs {
     fn request(
-        pdev: &'bound platform::Device<Bound>,
+        pdev: &platform::Device<Bound>,
         gpu: &Arc<Gpu>,
         mmu: &Arc<Mmu>,
         events: &Arc<McuEvents>,
@@ -410,10 +404,7 @@ impl platform::Driver for MagniPlatform {
         )?;
         shutdown.runtime = Some(runtime);
 
-        // SAFETY: The registration is kept in `BoundData`, which is dropped when the device is
-        // unbound.
-        let registration =
-            unsafe { EarlyRegistration::new(dev, drm, Ok::<_, Error>(sched), 0, &unplugger)? };
+        let registration = EarlyRegistration::new(dev, drm, Ok::<_, Error>(sched), 0, &unplugger)?;
 
         Ok(BoundData {
             _registration: registration,

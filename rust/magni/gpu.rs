@@ -20,6 +20,7 @@ use kernel::{
         poll::read_poll_timeout,
         register::Array, //
     },
+    magni_trace::PowerStatusListener, //
     new_mutex,
     new_spinlock,
     prelude::*,
@@ -36,7 +37,6 @@ use kernel::{
         msecs_to_jiffies,
         Delta, //
     },
-    tracepoint::PowerStatusListener, //
 };
 
 pub(crate) mod info;

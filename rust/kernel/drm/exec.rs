@@ -234,3 +234,140 @@ impl Locked<'_> {
         };
     }
 }
+
+#[kunit_tests(magni_drm_exec)]
+mod tests {
+    use super::*;
+    use crate::{
+        drm::test_driver::TestDrm,
+        static_lock_class,
+        sync::{
+            atomic::{
+                ordering::Relaxed,
+                Atomic, //
+            },
+            wait::WaitQueue,
+            Arc, //
+        },
+        time::Jiffies,
+        workqueue::OwnedQueue, //
+    };
+
+    #[test]
+    fn what_is_locked_is_known() -> Result {
+        let drm = TestDrm::new()?;
+        let (first, second, other) = (drm.object()?, drm.object()?, drm.object()?);
+        pin_init::stack_pin_init!(let exec = Exec::new());
+        let locked = exec.as_mut().lock(|locker| {
+            locker.prepare_object(&*first, 3)?;
+            locker.prepare_object(&*second, 2)?;
+            // Once more does no harm.
+            locker.prepare_object(&*first, 4)
+        })?;
+        assert!(locked.resv(&*first).is_some());
+        assert!(locked.resv(&*second).is_some());
+        assert!(locked.resv(&*other).is_none());
+        // The least of all.
+        assert_eq!(locked.room(), 2);
+        Ok(())
+    }
+
+    #[test]
+    fn room_is_made() -> Result {
+        let drm = TestDrm::new()?;
+        let object = drm.object()?;
+        let fence = Fence::signalled();
+        pin_init::stack_pin_init!(let exec = Exec::new());
+        let locked = exec
+            .as_mut()
+            .lock(|locker| locker.prepare_object(&*object, 2))?;
+        let resv = locked.resv(&*object).ok_or(EINVAL)?;
+        // SAFETY: The lock is held, and there is room for two: the C code would stop the machine.
+        unsafe {
+            bindings::dma_resv_add_fence(resv.as_raw(), fence.as_raw(), Usage::Read as u32);
+            bindings::dma_resv_add_fence(resv.as_raw(), fence.as_raw(), Usage::Write as u32);
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn locks_are_released() -> Result {
+        let drm = TestDrm::new()?;
+        let object = drm.object()?;
+        for result in [Ok(()), Err(EIO)] {
+            pin_init::stack_pin_init!(let exec = Exec::new());
+            let locked = exec.as_mut().lock(|locker| {
+                locker.prepare_object(&*object, 1)?;
+                result
+            });
+            assert_eq!(locked.err(), result.err());
+        }
+        // SAFETY: The object is alive, and its reservation is set.
+        let resv = unsafe { Resv::from_raw((*object.as_raw()).resv) };
+        drop(resv.lock()?);
+        Ok(())
+    }
+
+    #[test]
+    fn a_context_is_good_for_one_round() -> Result {
+        pin_init::stack_pin_init!(let exec = Exec::new());
+        drop(exec.as_mut().lock(|_| Ok(()))?);
+        assert_eq!(exec.as_mut().lock(|_| Ok(())).err(), Some(EALREADY));
+        Ok(())
+    }
+
+    /// Counts who has got its first lock, and who has got all.
+    #[pin_data]
+    struct Meeting {
+        first: Atomic<u32>,
+        rounds: Atomic<u32>,
+        done: Atomic<u32>,
+        #[pin]
+        changed: WaitQueue,
+    }
+
+    /// Two that lock the same objects in opposite order, each with one of them when it asks for the
+    /// other: one has to give way, and begin anew.
+    #[test]
+    fn who_gives_way_begins_anew() -> Result {
+        let drm = TestDrm::new()?;
+        let (one, two) = (drm.object()?, drm.object()?);
+        let meeting = Arc::pin_init(
+            pin_init!(Meeting {
+                first: Atomic::new(0),
+                rounds: Atomic::new(0),
+                done: Atomic::new(0),
+                changed <- WaitQueue::new(c"exec::tests::Meeting", static_lock_class!()),
+            }),
+            GFP_KERNEL,
+        )?;
+        let workers = OwnedQueue::new_unbound().build(c"magni-test-lockers")?;
+        for (mine, theirs) in [(one.clone(), two.clone()), (two.clone(), one.clone())] {
+            let meeting = meeting.clone();
+            workers.try_spawn(GFP_KERNEL, move || {
+                pin_init::stack_pin_init!(let exec = Exec::new());
+                let mut met = false;
+                let locked = exec.as_mut().lock(|locker| {
+                    meeting.rounds.add(1, Relaxed);
+                    locker.prepare_object(&*mine, 1)?;
+                    if !core::mem::replace(&mut met, true) {
+                        meeting.first.add(1, Relaxed);
+                        meeting.changed.wake_all();
+                        let _ = meeting
+                            .changed
+                            .wait_timeout(Jiffies::MAX, || meeting.first.load(Relaxed) == 2);
+                    }
+                    locker.prepare_object(&*theirs, 1)
+                });
+                let both = locked.is_ok_and(|locked| {
+                    locked.resv(&*mine).is_some() && locked.resv(&*theirs).is_some()
+                });
+                meeting.done.add(u32::from(both), Relaxed);
+            })?;
+        }
+        workers.flush();
+        assert_eq!(meeting.done.load(Relaxed), 2);
+        assert!(meeting.rounds.load(Relaxed) >= 3);
+        Ok(())
+    }
+}
