@@ -134,9 +134,43 @@ __rust_helper void rust_helper_work_might_wait(struct work_struct *work)
 #endif
 }
 
+/* The class of a wait queue's map: that of its lock is the one without a number. */
+#define MAGNI_WAIT_MAP 1
+
+__rust_helper void rust_helper_wait_map_init(struct lockdep_map *map, const char *name,
+					     struct lock_class_key *key)
+{
+	lockdep_init_map(map, name, key, MAGNI_WAIT_MAP);
+}
+
+__rust_helper void rust_helper_wait_map_acquire(struct lockdep_map *map)
+{
+	lock_acquire(map, MAGNI_WAIT_MAP, 0, 0, 1, NULL, _RET_IP_);
+}
+
+__rust_helper void rust_helper_wait_map_release(struct lockdep_map *map)
+{
+	lock_release(map, _RET_IP_);
+}
+
 __rust_helper bool rust_helper_fatal_signal_pending(struct task_struct *task)
 {
 	return fatal_signal_pending(task);
+}
+
+__rust_helper bool rust_helper_pm_runtime_enabled(struct device *dev)
+{
+	return pm_runtime_enabled(dev);
+}
+
+/* Whether somebody uses a device besides system sleep, and user space that wants it always on. */
+__rust_helper bool rust_helper_pm_runtime_is_used(struct device *dev)
+{
+#ifdef CONFIG_PM
+	return atomic_read(&dev->power.usage_count) > (dev->power.runtime_auto ? 1 : 2);
+#else
+	return false;
+#endif
 }
 
 __rust_helper int rust_helper_pm_runtime_set_active(struct device *dev)

@@ -149,3 +149,91 @@ impl<T: Number> PinnedDrop for NumberFile<T> {
         unsafe { bindings::device_remove_file(self.dev.as_raw(), self.attr.get()) };
     }
 }
+
+#[kunit_tests(magni_sysfs)]
+mod tests {
+    use super::*;
+    use crate::{
+        page::PAGE_SIZE,
+        static_lock_class,
+        sync::atomic::{
+            ordering::Relaxed,
+            Atomic, //
+        },
+        test_device::TestDevice, //
+    };
+
+    struct Even(Atomic<u32>);
+
+    impl Number for Even {
+        const NAME: &'static CStr = c"even";
+
+        fn show(&self) -> u32 {
+            self.0.load(Relaxed)
+        }
+
+        fn store(&self, value: u32) -> Result {
+            if value % 2 != 0 {
+                return Err(EINVAL);
+            }
+            self.0.store(value, Relaxed);
+            Ok(())
+        }
+    }
+
+    fn file(dev: &TestDevice) -> Result<Pin<KBox<NumberFile<Even>>>> {
+        KBox::pin_init(
+            NumberFile::new(dev.bound(), Even(Atomic::new(0)), static_lock_class!()),
+            GFP_KERNEL,
+        )
+    }
+
+    /// Writes as a program does: what it writes, and a NUL that the kernel puts behind it.
+    fn write(dev: &TestDevice, file: &NumberFile<Even>, text: &CStr) -> isize {
+        let len = text.to_bytes().len();
+        // SAFETY: The file exists, and the text ends with a NUL.
+        unsafe { NumberFile::<Even>::store(dev.as_raw(), file.attr.get(), text.as_char_ptr(), len) }
+    }
+
+    #[test]
+    fn a_number_is_read_as_it_was_written() -> Result {
+        let dev = TestDevice::new(core::ptr::null_mut())?;
+        let file = file(&dev)?;
+        for (text, value) in [(c"42\n", 42u32), (c"0x10", 16), (c"010\n", 8)] {
+            assert_eq!(write(&dev, &file, text), text.to_bytes().len() as isize);
+            assert_eq!(file.number.show(), value);
+        }
+        // A page, as the kernel gives one: allocations of its size are aligned to it.
+        let mut page = KVec::from_elem(0u8, PAGE_SIZE, GFP_KERNEL)?;
+        // SAFETY: The file exists, and the page may be written.
+        let len = unsafe {
+            NumberFile::<Even>::show(
+                dev.as_raw(),
+                file.attr.get(),
+                page.as_mut_ptr().cast::<c_char>(),
+            )
+        };
+        assert_eq!(len, 2);
+        assert_eq!(page[..3], *b"8\n\0");
+        Ok(())
+    }
+
+    #[test]
+    fn what_is_no_number_or_is_refused_changes_nothing() -> Result {
+        let dev = TestDevice::new(core::ptr::null_mut())?;
+        let file = file(&dev)?;
+        assert_eq!(write(&dev, &file, c"6"), 1);
+        let refused = [
+            (c"", EINVAL),
+            (c"six", EINVAL),
+            (c"-6", EINVAL),
+            (c"7", EINVAL),
+            (c"4294967296", ERANGE),
+        ];
+        for (text, error) in refused {
+            assert_eq!(write(&dev, &file, text), error.to_errno() as isize);
+        }
+        assert_eq!(file.number.show(), 6);
+        Ok(())
+    }
+}

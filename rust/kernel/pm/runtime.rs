@@ -24,6 +24,7 @@ use crate::{
         aref::ARef,
         Arc, //
     },
+    task::might_sleep, //
 };
 use core::{
     ffi::c_void,
@@ -34,26 +35,31 @@ use core::{
     },
 };
 
+#[cfg(CONFIG_KUNIT = "y")]
+mod tests;
+
 /// How a device is turned off and on.
 ///
 /// The callbacks run one at a time, in process context; they may sleep and allocate. Nobody holds
 /// an [`ActiveRef`] while the device is off, and who wants one waits until
 /// [`runtime_resume`](Ops::runtime_resume) has returned. They do not run before the registration,
-/// nor after it has ended.
+/// nor after it has ended. When the whole system goes to sleep the device is turned off as well,
+/// if nobody holds an [`ActiveRef`]; otherwise the system does not.
 pub trait Ops: Send + Sync + 'static {
     /// Turns `dev`, which nobody uses, off.
     ///
     /// # Errors
     ///
     /// `EBUSY` or `EAGAIN` if that is not possible now: it is tried again. With any other error it
-    /// never is, and nobody gets an [`ActiveRef`] any more.
+    /// never is, and nobody gets an [`ActiveRef`] any more, but `EINVAL`.
     fn runtime_suspend(&self, dev: &Device<Bound>) -> Result;
 
     /// Turns `dev` on.
     ///
     /// # Errors
     ///
-    /// Whoever wants an [`ActiveRef`] gets the error; from then on it is `EINVAL`.
+    /// Whoever wants an [`ActiveRef`] gets the error (`EAGAIN` for `EACCES`, which means something
+    /// else to the C code); the device stays off, and the next one has it tried again.
     fn runtime_resume(&self, dev: &Device<Bound>) -> Result;
 }
 
@@ -125,11 +131,23 @@ impl<'a> Registration<'a> {
             )
         };
         let node = ptr::NonNull::new(node.cast::<Node>()).ok_or(ENOMEM)?;
+
+        // SAFETY: The device is bound, and it is on. Power management is not enabled yet, which
+        // this demands.
+        let active = to_result(unsafe { bindings::pm_runtime_set_active(raw) });
+        if let Err(error) = active {
+            // Not with `release`, which undoes what comes below.
+            //
+            // SAFETY: The resource was allocated above, and belongs to nobody.
+            unsafe { bindings::devres_free(node.as_ptr().cast()) };
+            return Err(error);
+        }
+
         // SAFETY: The resource is as big as a `Node`.
         unsafe { node.write(Node { ops }) };
         // SAFETY: The device is bound and `node` is a device resource; `dev` owns it from here on.
         unsafe { bindings::devres_add(raw, node.as_ptr().cast()) };
-        // INVARIANT: Just done. If something fails, dropping this releases the node.
+        // INVARIANT: Just done. Nothing fails from here on.
         let registration = Self { dev, node };
 
         // SAFETY: A bound device has a driver, which is there as long as the device is bound. Its
@@ -146,10 +164,8 @@ impl<'a> Registration<'a> {
             .store(ptr::addr_of!(PM_OPS).cast_mut(), Ordering::Release);
         }
 
-        // SAFETY: The device is bound, and it is on. It is not enabled yet, which the first call
-        // demands.
+        // SAFETY: The device is bound, and it is on.
         unsafe {
-            to_result(bindings::pm_runtime_set_active(raw))?;
             bindings::pm_runtime_get_noresume(raw);
             bindings::pm_runtime_set_autosuspend_delay(
                 raw,
@@ -214,20 +230,23 @@ unsafe extern "C" fn release(dev: *mut bindings::device, res: *mut c_void) {
     }
 }
 
-/// Calls `call` with the operations for `dev`.
+/// Calls `call` with the operations for `dev`, or fails with `ended` if there are none (any more):
+/// then nothing is turned off or on, which must not look as if it were.
 ///
 /// # Safety
 ///
 /// Called as a runtime callback of `dev`, which is bound to a driver that uses [`PM_OPS`].
 unsafe fn with_ops(
     dev: *mut bindings::device,
+    ended: Error,
     call: impl FnOnce(&dyn Ops, &Device<Bound>) -> Result,
 ) -> c_int {
     // SAFETY: The device is valid during the call. Runtime callbacks run between the enabling and
     // the disabling in this module only, during which it is bound.
     let dev = unsafe { &*dev.cast_const().cast::<Device<Bound>>() };
+    // It is taken from the device before power management is disabled, so that this may be too late.
     let Some(node) = find(dev) else {
-        return 0;
+        return ended.to_errno();
     };
     // SAFETY: The node is released after power management was disabled, which waits for this.
     let node = unsafe { node.as_ref() };
@@ -244,7 +263,7 @@ unsafe fn with_ops(
 unsafe extern "C" fn runtime_suspend(dev: *mut bindings::device) -> c_int {
     // SAFETY: By this function's contract.
     unsafe {
-        let result = with_ops(dev, |ops, dev| ops.runtime_suspend(dev));
+        let result = with_ops(dev, EBUSY, |ops, dev| ops.runtime_suspend(dev));
         if result == EBUSY.to_errno() || result == EAGAIN.to_errno() {
             // Tried again after the delay, counted from now.
             bindings::pm_runtime_mark_last_busy(dev);
@@ -258,21 +277,43 @@ unsafe extern "C" fn runtime_suspend(dev: *mut bindings::device) -> c_int {
 /// As for [`with_ops`].
 unsafe extern "C" fn runtime_resume(dev: *mut bindings::device) -> c_int {
     // SAFETY: By this function's contract.
-    unsafe { with_ops(dev, |ops, dev| ops.runtime_resume(dev)) }
+    unsafe { with_ops(dev, ENODEV, |ops, dev| ops.runtime_resume(dev)) }
 }
 
 /// # Safety
 ///
 /// Called as a callback for system sleep.
 unsafe extern "C" fn system_suspend(dev: *mut bindings::device) -> c_int {
-    // SAFETY: The device is valid. This turns it off with `runtime_suspend`, unless it is.
-    unsafe { bindings::pm_runtime_force_suspend(dev) }
+    // SAFETY: The device is valid.
+    if !unsafe { bindings::pm_runtime_enabled(dev) } {
+        // There is no registration: the driver sees to the device itself.
+        return 0;
+    }
+    // SAFETY: The device is valid. While power management is disabled nobody gets an `ActiveRef`,
+    // so that what is seen of them stays true. `pm_runtime_force_suspend` turns the device off with
+    // `runtime_suspend`, unless it is; it disables power management once more, until the system
+    // wakes up, and takes that back if it fails.
+    unsafe {
+        bindings::pm_runtime_disable(dev);
+        let result = if bindings::pm_runtime_is_used(dev) {
+            EBUSY.to_errno()
+        } else {
+            bindings::pm_runtime_force_suspend(dev)
+        };
+        bindings::pm_runtime_enable(dev);
+        result
+    }
 }
 
 /// # Safety
 ///
 /// Called as a callback for system sleep, after [`system_suspend`].
 unsafe extern "C" fn system_resume(dev: *mut bindings::device) -> c_int {
+    // SAFETY: The device is valid. Those bound by this module have a node as long as power
+    // management is the module's business.
+    if find(unsafe { &*dev.cast_const().cast::<Device<Bound>>() }).is_none() {
+        return 0;
+    }
     // SAFETY: The device is valid. This turns it on with `runtime_resume`, if it is needed.
     unsafe { bindings::pm_runtime_force_resume(dev) }
 }
@@ -292,13 +333,21 @@ impl ActiveRef {
     /// # Errors
     ///
     /// `EACCES` if `dev` has no runtime power management, or not any more; that of
-    /// [`Ops::runtime_resume`], or `EINVAL` if that failed before.
+    /// [`Ops::runtime_resume`]; `EINVAL` if [`Ops::runtime_suspend`] failed for good.
     pub fn get(dev: &Device) -> Result<Self> {
+        // The C code says so only where the device is off.
+        might_sleep();
         // SAFETY: The device is valid.
         to_result(unsafe { bindings::pm_runtime_resume_and_get(dev.as_raw()) })?;
-
         // INVARIANT: Counted just now.
-        Ok(Self(dev.into()))
+        let this = Self(dev.into());
+        // Without power management a device that was left on is taken for one that is.
+        //
+        // SAFETY: The device is valid.
+        if !unsafe { bindings::pm_runtime_enabled(dev.as_raw()) } {
+            return Err(EACCES);
+        }
+        Ok(this)
     }
 
     /// Keeps `dev` on, if it is. May be called in any context.
