@@ -160,6 +160,8 @@ impl Service for JobIrq {
     }
 
     fn serve(&self, events: u32) {
+        // Whoever waits for the firmware waits for this.
+        let _section = self.events.acks.waking();
         let timer = JobIrqTimer::start();
 
         // Before anything is read, so that an event that comes meanwhile is seen again. Writes to
