@@ -34,6 +34,12 @@ use core::{
 ///
 /// A timer that waits for its time holds the item, but no queue: what keeps the queue has to be
 /// the item.
+///
+/// The timer's reference to the item ends in a worker of that very queue, or wherever
+/// [`OwnedQueue::mod_delayed`] is called. There it must not be the last one to the queue, whose drop
+/// waits for its workers: so items do not own their queue, but share it with somebody who is
+/// there when they have gone ([`ModuleQueue`](super::ModuleQueue) is for the last put), or somebody
+/// cancels the timer first and drops the item elsewhere.
 pub trait DelayedOn {
     /// The queue.
     fn delayed_on(&self) -> &OwnedQueue;
@@ -127,8 +133,8 @@ impl OwnedQueue {
     /// Makes `item` run on its queue in `delay`, whether or not it was to run before.
     ///
     /// Does not sleep. Does nothing while somebody cancels the item. References that are not
-    /// needed are dropped here: so `item` must not be the last reference to something whose drop
-    /// sleeps.
+    /// needed are dropped here, `item` among them: so that must not be the last one to something
+    /// whose drop sleeps, see [`DelayedOn`].
     pub fn mod_delayed<T, const ID: u64>(item: Arc<T>, delay: Jiffies)
     where
         T: DelayedOn

@@ -74,6 +74,50 @@ impl Item {
     }
 }
 
+/// An item that queues itself again and again.
+#[pin_data]
+struct Chain {
+    runs: Atomic<u32>,
+    /// The queue's address: an item that kept its queue could not be drained from it.
+    queue: usize,
+    #[pin]
+    work: Work<Chain>,
+}
+
+impl_has_work! {
+    impl HasWork<Self> for Chain { self.work }
+}
+
+impl Chain {
+    /// Long enough for whoever does not wait for the end to be far ahead of it.
+    const LENGTH: u32 = 2000;
+
+    fn new(queue: &OwnedQueue) -> Result<Arc<Self>> {
+        Arc::pin_init(
+            pin_init!(Self {
+                runs: Atomic::new(0),
+                queue: queue.as_raw().addr(),
+                work <- new_work!("tests::Chain"),
+            }),
+            GFP_KERNEL,
+        )
+    }
+}
+
+impl WorkItem for Chain {
+    type Pointer = Arc<Chain>;
+
+    fn run(this: Arc<Chain>) {
+        if this.runs.fetch_add(1, Relaxed) + 1 == Self::LENGTH {
+            return;
+        }
+        let queue = this.queue as *const bindings::workqueue_struct;
+        // SAFETY: The queue is not destroyed before it has been drained.
+        let queue = unsafe { super::Queue::from_raw(queue) };
+        let _ = queue.enqueue(this);
+    }
+}
+
 #[pin_data]
 struct Later {
     runs: Atomic<u32>,
@@ -200,7 +244,9 @@ mod tests {
                 let _ = order.lock().push_within_capacity(n);
             })?;
         }
+        // One comes in, and not a second, for which there is no event to wait for.
         assert!(gate.wait_for(1));
+        assert!(!gate.wait_for_more_than(1));
         gate.open.complete_all();
         queue.flush();
         assert_eq!(gate.most.load(Relaxed), 1);
@@ -246,20 +292,15 @@ mod tests {
     #[test]
     fn draining_waits_for_what_is_queued_on_the_way() -> Result {
         let mut queue = OwnedQueue::new_ordered().build(c"magni-test")?;
-        let item = Item::new()?;
+        let chain = Chain::new(&queue)?;
         let gate = Gate::new()?;
-        let (theirs, opens, raw) = (item.clone(), gate.clone(), queue.as_raw().addr());
-        queue.try_spawn(GFP_KERNEL, move || {
-            opens.pass();
-            // SAFETY: The queue is not destroyed before it has been drained.
-            let queue =
-                unsafe { super::super::Queue::from_raw(raw as *const bindings::workqueue_struct) };
-            let _ = queue.enqueue(theirs);
-        })?;
+        gate.spawn(&queue)?;
         assert!(gate.wait_for(1));
+        assert!(queue.enqueue(chain.clone()).is_ok());
         gate.open.complete_all();
+        // Flushing would wait for the first of them.
         queue.drain();
-        assert_eq!(item.runs.load(Relaxed), 1);
+        assert_eq!(chain.runs.load(Relaxed), Chain::LENGTH);
         Ok(())
     }
 
