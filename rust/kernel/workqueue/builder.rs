@@ -49,13 +49,13 @@ pub enum Reclaim {}
 ///
 /// What cannot be is refused by the compiler:
 ///
-/// ```compile_fail
+/// ```compile_fail,E0599
 /// # use kernel::workqueue::OwnedQueue;
 /// // An ordered queue has no number of active items.
 /// OwnedQueue::new_ordered().max_active::<2>();
 /// ```
 ///
-/// ```compile_fail
+/// ```compile_fail,E0599
 /// # use kernel::workqueue::OwnedQueue;
 /// // Without a rescuer no queue may signal fences.
 /// OwnedQueue::new_ordered().build_signalling(c"fences");
