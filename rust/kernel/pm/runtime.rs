@@ -309,9 +309,10 @@ unsafe extern "C" fn system_suspend(dev: *mut bindings::device) -> c_int {
 ///
 /// Called as a callback for system sleep, after [`system_suspend`].
 unsafe extern "C" fn system_resume(dev: *mut bindings::device) -> c_int {
-    // SAFETY: The device is valid. Those bound by this module have a node as long as power
-    // management is the module's business.
-    if find(unsafe { &*dev.cast_const().cast::<Device<Bound>>() }).is_none() {
+    // SAFETY: The device is valid, and bound to the driver whose callback this is.
+    let bound = unsafe { &*dev.cast_const().cast::<Device<Bound>>() };
+    if find(bound).is_none() {
+        // There is no registration, as when the system went to sleep.
         return 0;
     }
     // SAFETY: The device is valid. This turns it on with `runtime_resume`, if it is needed.

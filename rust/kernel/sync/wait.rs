@@ -69,8 +69,8 @@ impl WaitQueue {
             head <- Opaque::ffi_init(|slot| unsafe {
                 bindings::__init_waitqueue_head(slot, name.as_char_ptr(), key.as_ptr())
             }),
+            // SAFETY: As above; the map's class is another one than that of the head's lock.
             map <- Opaque::ffi_init(|slot| unsafe {
-                // SAFETY: As above; the map's class is another one than that of the head's lock.
                 bindings::wait_map_init(slot, name.as_char_ptr(), key.as_ptr())
             }),
             _pin: PhantomPinned,
