@@ -424,6 +424,10 @@ impl Inner {
     }
 
     /// The group may have no jobs any more.
+    ///
+    /// Meets [`work`](Self::work) without a lock, as `at-work.litmus` has it: this clears the flag,
+    /// then looks for jobs; a job is counted, then the flag is read. Both have a full barrier in
+    /// between, so that a job that is not seen here finds the flag cleared.
     pub(super) fn rest(&self) {
         if !self.has_jobs() && self.at_work.xchg(false, Full) {
             self.sched.end_work(self.settings.priority);
