@@ -49,9 +49,7 @@ impl Scheduler {
     /// The group slots in `slots`, a bit each, have something to report.
     pub(crate) fn firmware_events(self: &Arc<Self>, slots: u32) {
         let _section = SignallingSection::enter();
-        if self.slot_events(slots) {
-            self.kick();
-        }
+        self.slot_events(slots);
     }
 
     /// The GPU could not translate an address: groups may have to end.
@@ -59,9 +57,9 @@ impl Scheduler {
         self.kick();
     }
 
-    /// Serves what the slots in `mask`, a bit each, report; returns whether the scheduler should
-    /// look.
-    pub(super) fn slot_events(&self, mask: u32) -> bool {
+    /// Serves what the slots in `mask`, a bit each, report, and has the scheduler look if it should:
+    /// whoever asks for this in the middle of a look has seen some groups already.
+    pub(super) fn slot_events(self: &Arc<Self>, mask: u32) {
         let mut kick = false;
         let mut taken = [const { None }; MAX_SLOTS];
         let mut answered = 0;
@@ -78,7 +76,9 @@ impl Scheduler {
         for taken in taken.into_iter().flatten() {
             kick |= self.serve(taken);
         }
-        kick
+        if kick {
+            self.kick();
+        }
     }
 
     /// Takes note of what slot `slot` reports, if it reports anything, and says so. The doorbell

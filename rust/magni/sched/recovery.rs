@@ -28,7 +28,7 @@ impl Scheduler {
     /// From here on nobody is put on the hardware, and no doorbell is rung. If the firmware still
     /// works it is asked to suspend who is there; who it does not suspend, in bounded time, is
     /// banned: as innocent, unless it was to end anyway. Signals no fence.
-    pub(crate) fn before_reset(&self, firmware_works: bool) {
+    pub(crate) fn before_reset(self: &Arc<Self>, firmware_works: bool) {
         let _section = SignallingSection::enter();
         let mut slots = self.slots.lock();
 
@@ -84,7 +84,7 @@ impl Scheduler {
     /// `EBUSY` if somebody still has something to do, on the hardware or off it, as can be when
     /// the whole system is to sleep; `ETIMEDOUT` if the firmware does not answer, which asks for a
     /// reset.
-    pub(crate) fn suspend_idle(&self) -> Result {
+    pub(crate) fn suspend_idle(self: &Arc<Self>) -> Result {
         let mut slots = self.slots.lock();
         if slots.which(|group| group.has_jobs()) != 0 || !slots.waiting.is_empty() {
             return Err(EBUSY);
@@ -107,7 +107,7 @@ impl Scheduler {
 
     /// Ends everything that is on the hardware: the device is about to go. The firmware still
     /// works.
-    pub(crate) fn pre_unplug(&self) {
+    pub(crate) fn pre_unplug(self: &Arc<Self>) {
         let mut slots = self.slots.lock();
         self.gone.store(true, Release);
         slots.frozen = true;

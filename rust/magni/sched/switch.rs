@@ -256,7 +256,7 @@ impl Scheduler {
 
     /// Takes the groups in `slots_mask`, which are banned, off the hardware for good, and ends
     /// their jobs. Those that the firmware does not let go of stay until the GPU has been reset.
-    pub(super) fn terminate(&self, slots: &mut Slots, slots_mask: u32) {
+    pub(super) fn terminate(self: &Arc<Self>, slots: &mut Slots, slots_mask: u32) {
         if slots_mask == 0 || self.is_stuck() {
             return;
         }
@@ -280,7 +280,7 @@ impl Scheduler {
 
     /// Takes the groups in `slots_mask` off the hardware, to go on later; returns those of them
     /// that are off. Those that are not are banned.
-    pub(super) fn suspend(&self, slots: &mut Slots, slots_mask: u32) -> u32 {
+    pub(super) fn suspend(self: &Arc<Self>, slots: &mut Slots, slots_mask: u32) -> u32 {
         if slots_mask == 0 {
             return 0;
         }
@@ -394,7 +394,7 @@ impl Scheduler {
 
     /// Serves what the groups on the hardware still have to say, and leaves nothing behind that a
     /// firmware that starts anew would take for a request.
-    pub(super) fn clear_slots(&self, slots: &Slots) {
+    pub(super) fn clear_slots(self: &Arc<Self>, slots: &Slots) {
         let taken = slots.which(|_| true);
         self.slot_events(taken);
         for slot in bits(taken) {

@@ -181,7 +181,7 @@ impl Scheduler {
     }
 
     /// Takes those off the hardware who must not be on it any more.
-    fn end_banned(&self, slots: &mut Slots) {
+    fn end_banned(self: &Arc<Self>, slots: &mut Slots) {
         let faulted = slots.which(|group| group.vm().has_faulted());
         // Which queue it was may be waiting to be told.
         self.slot_events(faulted);
@@ -196,7 +196,7 @@ impl Scheduler {
 
     /// Sorts those who are off the hardware by what they wait for, and lets go of those who wait
     /// for nothing.
-    fn sort(&self, slots: &mut Slots) {
+    fn sort(self: &Arc<Self>, slots: &mut Slots) {
         let mut lists = core::mem::replace(&mut slots.waiting, super::slots::Waiting::new());
         // Those who wait already are before those who come.
         for class in &mut lists.runnable {
@@ -207,21 +207,21 @@ impl Scheduler {
         self.file_all(slots, &mut new);
     }
 
-    fn file_all(&self, slots: &mut Slots, list: &mut List<Group>) {
+    fn file_all(self: &Arc<Self>, slots: &mut Slots, list: &mut List<Group>) {
         while let Some(item) = list.pop_front() {
             self.file_item(slots, item);
         }
     }
 
     /// Puts `group`, which is off the hardware, on the list for what it waits for.
-    pub(super) fn file(&self, slots: &mut Slots, group: Arc<Group>) {
+    pub(super) fn file(self: &Arc<Self>, slots: &mut Slots, group: Arc<Group>) {
         // One that asked for a look meanwhile gets one.
         if let Ok(item) = ListArc::try_from_arc(group) {
             self.file_item(slots, item);
         }
     }
 
-    fn file_item(&self, slots: &mut Slots, mut item: ListArc<Group>) {
+    fn file_item(self: &Arc<Self>, slots: &mut Slots, mut item: ListArc<Group>) {
         loop {
             let group: &Arc<Group> = item.as_arc();
             let class = group.settings().priority as usize;
@@ -254,7 +254,7 @@ impl Scheduler {
     }
 
     /// Does for `group`, which asked for something, what can be done without a slot.
-    fn look_at(&self, slots: &mut Slots, group: &Arc<Group>) -> Next {
+    fn look_at(self: &Arc<Self>, slots: &mut Slots, group: &Arc<Group>) -> Next {
         if let Some(slot) = group.residency.slot() {
             // One that came on the hardware since it asked needs nothing: see `Queue::take_up`.
             if !group.can_run() {
@@ -305,7 +305,7 @@ impl Scheduler {
     }
 
     /// Gives the slots to those who are to have them.
-    fn share(&self, slots: &mut Slots, occasion: Occasion) {
+    fn share(self: &Arc<Self>, slots: &mut Slots, occasion: Occasion) {
         let tick = occasion == Occasion::Tick;
         if !slots.waiting.wants_slot() {
             if tick && slots.is_contended() {
