@@ -16,7 +16,10 @@ use super::{
         MAX_INSTRS,
         MIN_BYTES, //
     },
-    timer::JobTimer, //
+    timer::{
+        Alarm,
+        JobTimer, //
+    },
 };
 use crate::{
     device::Device,
@@ -143,8 +146,8 @@ struct Ring {
     shown: u64,
     /// Where the group was when it was last on the hardware.
     slot: Option<u32>,
-    /// The timer's work is scheduled.
-    armed: bool,
+    /// When the timer's work comes.
+    alarm: Alarm,
 }
 
 /// What came of looking for jobs that have completed.
@@ -275,7 +278,7 @@ impl Queue {
                     timer: JobTimer::new(),
                     shown: 0,
                     slot: None,
-                    armed: false,
+                    alarm: Alarm::new(),
                 }, "magni::Queue::ring"),
                 at_work: AtomicFlag::new(false),
                 timer <- new_delayed_work!("magni::Queue::timer"),
@@ -626,16 +629,17 @@ impl Queue {
         }
     }
 
-    /// Schedules the timer's work, unless it is.
-    ///
-    /// It is not moved when jobs complete: it comes early then, and schedules itself again.
+    /// Has the timer's work come in time, if the clock runs.
     fn arm_timer(self: &Arc<Self>, ring: &mut Ring, now: u64) {
-        if ring.armed {
-            return;
-        }
         if let Some(left) = ring.timer.left(now) {
-            ring.armed = true;
-            OwnedQueue::mod_delayed(self.clone(), msecs_to_jiffies(left.min(CHECK_MS)));
+            self.set_alarm(ring, now, left.min(CHECK_MS));
+        }
+    }
+
+    /// Has the timer's work come within `delay` milliseconds.
+    fn set_alarm(self: &Arc<Self>, ring: &mut Ring, now: u64, delay: u32) {
+        if ring.alarm.set(now, delay) {
+            OwnedQueue::mod_delayed(self.clone(), msecs_to_jiffies(delay));
         }
     }
 }
@@ -653,7 +657,7 @@ impl WorkItem for Queue {
     fn run(this: Arc<Queue>) {
         let left = {
             let mut ring = this.ring.lock();
-            ring.armed = false;
+            ring.alarm.fired();
             ring.timer.left(this.now())
         };
         if left != Some(0) {
@@ -669,9 +673,8 @@ impl WorkItem for Queue {
             // Should the scheduler's oldest job be one that has ended and was not yet freed, it
             // has to be told again.
             let mut ring = this.ring.lock();
-            if !ring.jobs.is_empty() && !ring.armed {
-                ring.armed = true;
-                OwnedQueue::mod_delayed(this.clone(), msecs_to_jiffies(RETRY_MS));
+            if !ring.jobs.is_empty() {
+                this.set_alarm(&mut ring, this.now(), RETRY_MS);
             }
         }
     }

@@ -70,9 +70,53 @@ impl JobTimer {
     }
 }
 
+/// When the work that looks at a clock is due, if it is scheduled.
+#[derive(Debug)]
+pub(crate) struct Alarm {
+    due: Option<u64>,
+}
+
+impl Alarm {
+    /// Nothing is scheduled.
+    pub(crate) fn new() -> Self {
+        Self { due: None }
+    }
+
+    /// The work is wanted within `delay` milliseconds; returns whether it has to be scheduled for
+    /// that, because it is not, or comes later.
+    ///
+    /// It is never put off: it comes early when jobs have completed, and asks again.
+    pub(crate) fn set(&mut self, now: u64, delay: u32) -> bool {
+        let due = now.saturating_add(delay.into());
+        if self.due.is_some_and(|before| before <= due) {
+            return false;
+        }
+        self.due = Some(due);
+        true
+    }
+
+    /// The work has begun.
+    pub(crate) fn fired(&mut self) {
+        self.due = None;
+    }
+}
+
 #[kunit_tests(magni_sched_timer)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_alarm_only_moves_forward() {
+        let mut alarm = Alarm::new();
+        assert!(alarm.set(1000, 500));
+        assert!(!alarm.set(1000, 500));
+        assert!(!alarm.set(1200, 500));
+        // A group has got its slot with little time left.
+        assert!(alarm.set(1200, 50));
+        assert!(!alarm.set(1210, 500));
+        alarm.fired();
+        assert!(alarm.set(1250, 500));
+    }
 
     /// Half the limit: tests may shorten it.
     fn half() -> u32 {
