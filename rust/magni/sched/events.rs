@@ -10,7 +10,10 @@ use super::{
         Fate,
         Group, //
     },
-    queue::Progress,
+    queue::{
+        Progress,
+        Queue, //
+    },
     slots::bits,
     Scheduler,
     MAX_SLOTS, //
@@ -38,6 +41,7 @@ use kernel::{
 
 /// What a group slot has reported, and is told that it was seen.
 struct Taken {
+    slot: usize,
     group: Option<Arc<Group>>,
     events: u32,
 }
@@ -116,7 +120,11 @@ impl Scheduler {
         if answered != 0 {
             csg.toggle_doorbells(answered);
         }
-        Some(Taken { group, events })
+        Some(Taken {
+            slot,
+            group,
+            events,
+        })
     }
 
     /// Does what follows from a slot's events; returns whether the scheduler should look.
@@ -136,7 +144,7 @@ impl Scheduler {
             kick = true;
         }
         if events & csg::SYNC_UPDATE != 0 {
-            kick |= self.sync_update(&group);
+            kick |= self.sync_update(taken.slot, &group);
         }
         if events & csg::IDLE != 0 {
             group.stalled_hint.store(true, Release);
@@ -154,12 +162,16 @@ impl Scheduler {
         }
     }
 
-    /// A sync object was updated: jobs of `group` may have completed, and somebody may have waited
+    /// A sync object was updated: jobs of `group`, in slot `slot` a moment ago, may have completed, and somebody may have waited
     /// for it.
-    fn sync_update(&self, group: &Group) -> bool {
+    fn sync_update(&self, slot: usize, group: &Group) -> bool {
         let mut kick = false;
         for (i, queue) in group.queues().iter().enumerate() {
-            if queue.complete_jobs() == Progress::Nonsense {
+            let reached = queue.reached();
+            if self.has_faulted(slot, i) {
+                self.serve_faults(queue);
+            }
+            if queue.complete_to(reached) == Progress::Nonsense {
                 dev_warn!(
                     self.dev.dev,
                     "process {}: its GPU work has overwritten what the kernel keeps there; its group is ended\n",
@@ -172,6 +184,41 @@ impl Scheduler {
         self.sync_updates.fetch_add(1, Full);
         group.rest();
         kick | self.sync_wanted.load(Acquire)
+    }
+
+    /// Whether stream `index` of slot `slot` reports a fault that was not served.
+    fn has_faulted(&self, slot: usize, index: usize) -> bool {
+        let stream = self.dev.fw.csg(slot).and_then(|csg| csg.cs(index));
+        stream.is_ok_and(|stream| (stream.input.req() ^ stream.output.ack()) & cs::FAULT != 0)
+    }
+
+    /// Serves the faults that the firmware has reported of `queue`, before jobs are signalled that
+    /// may be among those that failed. The interrupt may come later, or be lost.
+    pub(super) fn serve_faults(&self, queue: &Queue) {
+        let index = queue.index();
+        let (slot, answer) = {
+            let table = self.table.lock();
+            let is_its = |group: &Arc<Group>| {
+                let found = group.queue(index);
+                found.is_some_and(|found| core::ptr::eq(&**found, queue))
+            };
+            let place = table.0.iter().enumerate().find_map(|(slot, group)| {
+                let group = group.as_ref().filter(|group| is_its(group))?;
+                Some((slot, group))
+            });
+            let Some((slot, group)) = place else {
+                // It is not on the hardware, and what it had to say there has been served.
+                return;
+            };
+            if !self.has_faulted(slot, index) {
+                return;
+            }
+            (slot, self.stream_fault(slot, index, Some(group)))
+        };
+        if let (Ok(csg), 1..) = (self.dev.fw.csg(slot), answer) {
+            csg.toggle_doorbells(answer);
+            self.dev.fw.ring_csg_doorbells(1 << slot);
+        }
     }
 
     /// Serves what stream `index` of slot `slot` reports; under the lock of the table.
@@ -204,20 +251,9 @@ impl Scheduler {
             }
             kick = true;
         }
+        let mut answer = false;
         if events & cs::FAULT != 0 {
-            let word = stream.output.fault();
-            self.report_error(
-                "faulted",
-                slot,
-                index,
-                group,
-                word,
-                stream.output.fault_info(),
-            );
-            if let Some(queue) = group.and_then(|group| group.queue(index)) {
-                // Which job it was can be read, unless the memory is gone.
-                let _ = queue.fault_current(EINVAL);
-            }
+            answer |= self.stream_fault(slot, index, group) != 0;
         }
         if events & cs::TILER_OOM != 0 {
             // There are no tiler heaps, so no chunk can be added, now or later.
@@ -229,8 +265,28 @@ impl Scheduler {
             kick = true;
         }
         // The firmware may overwrite what it has reported from here on.
-        stream.set(events & (cs::FATAL | cs::FAULT | cs::TILER_OOM), ack);
-        (kick, events & (cs::FAULT | cs::TILER_OOM) != 0)
+        stream.set(events & (cs::FATAL | cs::TILER_OOM), ack);
+        (kick, answer || events & cs::TILER_OOM != 0)
+    }
+
+    /// Serves a fault that stream `index` of slot `slot` reports; under the lock of the table.
+    ///
+    /// Returns the streams that are owed a doorbell, a bit each.
+    fn stream_fault(&self, slot: usize, index: usize, group: Option<&Arc<Group>>) -> u32 {
+        let Ok(stream) = self.dev.fw.csg(slot).and_then(|csg| csg.cs(index)) else {
+            return 0;
+        };
+        let ack = stream.output.ack();
+        let word = stream.output.fault();
+        let info = stream.output.fault_info();
+        self.report_error("faulted", slot, index, group, word, info);
+        if let Some(queue) = group.and_then(|group| group.queue(index)) {
+            // Which job it was can be read, unless the memory is gone.
+            let _ = queue.fault_current(EINVAL);
+        }
+        // The firmware may overwrite what it has reported from here on.
+        stream.set(cs::FAULT, ack);
+        1 << index
     }
 
     fn report_error(

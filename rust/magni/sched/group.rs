@@ -524,7 +524,7 @@ impl Group {
                 syncs: syncs.clone(),
                 jobs,
                 timeouts: timeouts.clone(),
-                dev: sched.device().clone(),
+                sched: sched.clone(),
             })?;
             all.push(queue, GFP_KERNEL)?;
         }

@@ -20,9 +20,9 @@ use super::{
         Alarm,
         JobTimer, //
     },
+    Scheduler, //
 };
 use crate::{
-    device::Device,
     gem::KernelBo,
     power::PowerRef,
     profiling::{
@@ -80,6 +80,9 @@ pub(crate) const RING_SIZES: core::ops::RangeInclusive<u32> = 4096..=65536;
 /// Bytes of one sync object: a sequence number, a status, and padding.
 pub(crate) const SYNC_BYTES: usize = 16;
 
+/// Where the status is in it: not zero when the job that updated it last has failed.
+const SYNC_STATUS: usize = 8;
+
 /// The page that the kernel writes: INSERT and EXTRACT, in bytes, ever growing.
 const IFACE_INSERT: usize = 0;
 const IFACE_EXTRACT_INIT: usize = 8;
@@ -101,6 +104,8 @@ struct InFlight {
     fence: DriverFence,
     /// Where the job ends, in bytes since the queue was made; wraps.
     end: u32,
+    /// It has failed, and its fence says so already.
+    faulted: bool,
     /// What is in its sample.
     measured: Mask,
     /// Keeps the GPU powered until the fence has signalled.
@@ -150,6 +155,10 @@ struct Ring {
     alarm: Alarm,
 }
 
+/// How far a queue had got: the value of its sync object.
+#[derive(Clone, Copy)]
+pub(crate) struct Reached(u64);
+
 /// What came of looking for jobs that have completed.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Progress {
@@ -186,7 +195,7 @@ pub(crate) struct Queue {
     context: FenceContext<Names>,
     jobs: ARef<JobQueue<Jobs>>,
     timeouts: Arc<SignallingQueue>,
-    dev: Arc<Device>,
+    sched: Arc<Scheduler>,
     /// When the queue was made: what its clock counts from.
     made: Instant<Monotonic>,
     /// Who ends jobs: fences signal in order, though several threads may look for them. Held
@@ -221,7 +230,7 @@ pub(crate) struct Parts {
     /// Mapped in the group's VM; [`SYNC_BYTES`] for each queue, zeroed.
     pub(crate) syncs: Arc<KernelBo>,
     pub(crate) jobs: ARef<JobQueue<Jobs>>,
-    pub(crate) dev: Arc<Device>,
+    pub(crate) sched: Arc<Scheduler>,
     pub(crate) timeouts: Arc<SignallingQueue>,
 }
 
@@ -265,7 +274,7 @@ impl Queue {
                 syncs: parts.syncs,
                 context: FenceContext::new(),
                 jobs: parts.jobs,
-                dev: parts.dev,
+                sched: parts.sched,
                 timeouts: parts.timeouts,
                 made: Instant::now(),
                 ending <- new_spinlock!((), "magni::Queue::ending"),
@@ -300,6 +309,11 @@ impl Queue {
     /// What the queue is called in trace events.
     pub(crate) fn tag(&self) -> &QueueTag {
         &self.tag
+    }
+
+    /// Which of the group's queues it is.
+    pub(crate) fn index(&self) -> usize {
+        self.index
     }
 
     /// The scheduler's side of the queue.
@@ -406,6 +420,7 @@ impl Queue {
         let job = InFlight {
             fence,
             end: end as u32,
+            faulted: false,
             measured: resources.measure,
             power: resources.power,
         };
@@ -432,14 +447,28 @@ impl Queue {
         Ok((shared, slot))
     }
 
-    /// Signals the jobs that have completed, in order.
-    pub(crate) fn complete_jobs(&self) -> Progress {
-        let Ok(done) = self.syncs.cpu().read64(self.index * SYNC_BYTES) else {
-            return Progress::Nonsense;
-        };
-        // What the jobs wrote is read after this.
+    /// How far the queue has got.
+    ///
+    /// A fault is reported before the sync object passes the job that it was in: so who reads this,
+    /// then serves the faults that are reported, knows of all jobs so far which of them have failed.
+    pub(crate) fn reached(&self) -> Reached {
+        // It is inside of the buffer.
+        let seqno = self.syncs.cpu().read64(self.index * SYNC_BYTES);
+        // Faults, and what the jobs wrote, are read after this.
         dma_mb(Read);
+        Reached(seqno.unwrap_or(0))
+    }
 
+    /// Signals the jobs that have completed, in order, those that failed with their error.
+    pub(crate) fn complete_jobs(&self) -> Progress {
+        let reached = self.reached();
+        self.sched.serve_faults(self);
+        self.complete_to(reached)
+    }
+
+    /// Signals the jobs that had completed at `reached`, in order. The faults that were reported by
+    /// then have been served.
+    pub(crate) fn complete_to(&self, Reached(done): Reached) -> Progress {
         let _section = SignallingSection::enter();
         let mut progress = Progress::None;
         loop {
@@ -506,10 +535,25 @@ impl Queue {
         }
     }
 
-    /// The job that the firmware is at has failed; the queue goes on behind it.
+    /// The firmware has reported that a job failed; the queue goes on behind it.
+    ///
+    /// As far as is known the firmware is still at that job, because it waits for the report to be
+    /// accepted. Should it not have waited, the sync object says that the job before failed.
     pub(crate) fn fault_current(&self, error: Error) -> Result {
+        let at = self.index * SYNC_BYTES;
         let extract = self.iface.cpu().read64(IFACE_EXTRACT)?;
+        let done = self.syncs.cpu().read64(at)?;
+        let failed = self.syncs.cpu().read32(at + SYNC_STATUS)? != 0;
+
         let mut ring = self.ring.lock();
+        let passed = ring
+            .jobs
+            .find_mut(|job| failed && job.seqno() == done && !job.faulted);
+        if let Some(job) = passed {
+            job.faulted = true;
+            job.fence.set_error(error);
+            return Ok(());
+        }
         let insert = ring.insert;
         // How far everything is from the end, which is no more than a ring: that does not wrap.
         let Some(left) = insert
@@ -522,6 +566,7 @@ impl Queue {
         let behind = |at: u32| (insert as u32).wrapping_sub(at);
         if let Some(job) = ring.jobs.find_mut(|job| behind(job.end) < left) {
             if left <= behind(job.start()) {
+                job.faulted = true;
                 job.fence.set_error(error);
             }
         }
@@ -558,7 +603,7 @@ impl Queue {
         let seqno = self.ring.lock().seqno;
         let at = self.index * SYNC_BYTES;
         // Both are inside the buffer.
-        let _ = self.syncs.cpu().write32(at + 8, u32::MAX);
+        let _ = self.syncs.cpu().write32(at + SYNC_STATUS, u32::MAX);
         let _ = self.syncs.cpu().write64(at, seqno);
     }
 
@@ -613,7 +658,7 @@ impl Queue {
     /// Makes up for a doorbell or an interrupt that got lost.
     fn recheck(&self) {
         // First, and whatever comes of the jobs: the line would stay dead for everybody else.
-        self.dev.fw.recheck_interrupt();
+        self.sched.dev.fw.recheck_interrupt();
         // Nonsense is left to whoever looks because the firmware reports something.
         let _ = self.complete_jobs();
         let slot = {
@@ -625,7 +670,7 @@ impl Queue {
         };
         if self.has_unfetched().is_ok_and(|unfetched| unfetched) {
             // Should the slot be another's by now, that one is looked at.
-            self.dev.fw.ring_group_doorbell(slot as usize);
+            self.sched.dev.fw.ring_group_doorbell(slot as usize);
         }
     }
 
