@@ -34,7 +34,10 @@ use kernel::{
             Full,
             Release, //
         },
-        barrier::dma_mb,
+        barrier::{
+            dma_mb,
+            Write, //
+        },
         Arc, //
     },
 };
@@ -155,7 +158,11 @@ impl Scheduler {
     }
 
     /// Sync objects were given their last value by the kernel: groups may have waited for them.
+    ///
+    /// For those on the hardware the firmware has to look: nothing tells it what a CPU writes.
     pub(super) fn syncs_killed(self: &Arc<Self>) {
+        dma_mb(Write);
+        self.dev.fw.ring_glb_doorbell();
         self.sync_updates.fetch_add(1, Full);
         if self.sync_wanted.load(Acquire) {
             self.kick();
