@@ -453,4 +453,6 @@ pub(crate) mod cs {
     pub(crate) const BLOCKED_NOT: u32 = 0;
     /// Blocked by a sync object.
     pub(crate) const BLOCKED_SYNC_WAIT: u32 = 3;
+    /// Blocked because cores or the tiler that it asked for are others' at present.
+    pub(crate) const BLOCKED_RESOURCE: u32 = 5;
 }

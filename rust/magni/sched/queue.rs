@@ -528,6 +528,16 @@ impl Queue {
         self.complete_jobs() != Progress::Some && self.ring.lock().timer.left(self.now()) == Some(0)
     }
 
+    /// Gives the oldest job, which had all its time, more if it was `starved` of cores, now or
+    /// before; returns whether it did.
+    pub(crate) fn extend_time(self: &Arc<Self>, starved: bool) -> bool {
+        let mut ring = self.ring.lock();
+        let now = self.now();
+        let more = ring.timer.extend(now, starved);
+        self.arm_timer(&mut ring, now);
+        more
+    }
+
     /// Tells who traces that the oldest job had all its time.
     pub(crate) fn trace_timeout(&self) {
         if let Some(job) = self.ring.lock().jobs.front() {

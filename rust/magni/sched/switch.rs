@@ -22,6 +22,7 @@ use super::{
     },
     sync_wait::{
         is_busy,
+        is_starved,
         is_unblocked,
         SyncWait, //
     },
@@ -378,6 +379,36 @@ impl Scheduler {
                 group.stalled_hint.store(true, Release);
             }
         }
+    }
+
+    /// Which queues of `group` wait for cores that others have, a bit each.
+    ///
+    /// Waits for the firmware, with a limit. None if nobody else could have the cores, or if the
+    /// firmware does not say.
+    pub(super) fn starved(&self, group: &Arc<Group>) -> u32 {
+        let slots = self.slots.lock();
+        let own = slots.which(|other| Arc::ptr_eq(other, group));
+        let rivals = slots.which(|other| !Arc::ptr_eq(other, group) && other.has_jobs());
+        if own == 0 || rivals == 0 || !group.can_run() || self.is_stuck() {
+            return 0;
+        }
+        for slot in bits(own) {
+            if let Ok(csg) = self.dev.fw.csg(slot) {
+                csg.toggle(csg::STATUS_UPDATE);
+            }
+        }
+        self.dev.fw.ring_csg_doorbells(own);
+        // Whoever does not answer this will be found out when it is asked to end the group.
+        let fw = &self.dev.fw;
+        let answered = fw.wait_csg_acks(own, csg::STATUS_UPDATE, Effort::Firmware);
+        let mut starved = 0;
+        for slot in bits(answered) {
+            for i in 0..group.queues().len() {
+                let cs = self.dev.fw.csg(slot).and_then(|csg| csg.cs(i));
+                starved |= u32::from(cs.is_ok_and(is_starved)) << i;
+            }
+        }
+        starved
     }
 
     /// Forgets who was on the hardware: it has been reset, or is gone. Their jobs end.

@@ -43,6 +43,11 @@ pub(super) fn is_busy(cs: &CsInterface) -> bool {
     cs.output.status_scoreboards() != 0
 }
 
+/// Whether the stream has nothing on the GPU, and waits until others give up what it needs.
+pub(super) fn is_starved(cs: &CsInterface) -> bool {
+    reason(cs) == cs::BLOCKED_RESOURCE && !is_busy(cs)
+}
+
 impl SyncWait {
     /// What the stream of `cs` waits for, if that is a sync object, and nothing else.
     pub(super) fn of(cs: &CsInterface) -> Option<Self> {

@@ -30,7 +30,13 @@ pub(super) fn timed_out(group: &Arc<Group>) {
 
     // It may have ended just now. If it did, so did the reason for this call: each queue's timer
     // starts anew with each job that completes.
-    let Some(queue) = group.queues().iter().find(|queue| queue.is_overdue()) else {
+    let mut starved = None;
+    let mut overdue = group.queues().iter().filter(|queue| queue.is_overdue());
+    let queue = overdue.find(|queue| {
+        let starved = *starved.get_or_insert_with(|| group.scheduler().starved(group));
+        !queue.extend_time(starved & 1 << queue.index() != 0)
+    });
+    let Some(queue) = queue else {
         return;
     };
     queue.trace_timeout();

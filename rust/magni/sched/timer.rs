@@ -5,6 +5,13 @@
 //! The clock runs while the group is on the hardware (and while the job waits there for something
 //! outside the group), and starts anew when a job completes, and by nothing else: so every job
 //! ends in bounded time, and no job pays for the time that others had.
+//!
+//! On the hardware a queue may have to wait for cores that more urgent groups keep for as long as
+//! they have jobs. The firmware tells no time, only, when it is asked, whether that is so at the
+//! moment, and asking costs a round trip. So it is asked when the time is up: a job that runs
+//! then, or waits for anything else, ends at once. One that waits for cores is from there on
+//! looked at in [steps](step_ms), and ends when it was seen not to wait for cores for as long as a
+//! job may take. It so may take twice its time beside what it was starved for, at most.
 
 use kernel::prelude::*;
 
@@ -13,46 +20,65 @@ pub(crate) fn limit_ms() -> u32 {
     crate::params::JOB_TIMEOUT_MS.get()
 }
 
-/// The clock of one queue. Times are milliseconds of the monotonic clock.
+/// How often a queue is looked at that was found waiting for cores, in milliseconds.
+fn step_ms() -> u32 {
+    (limit_ms() / 8).max(1)
+}
+
+/// A clock. Times are milliseconds of the monotonic clock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum JobTimer {
+enum Clock {
     /// It does not run; so much is left.
     Stopped { left: u32 },
     /// It runs until then.
     Running { ends: u64 },
 }
 
+/// The clock of one queue.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct JobTimer {
+    clock: Clock,
+    /// The oldest job was found waiting for cores: so much it may still take, beyond what the clock
+    /// says. Else zero.
+    owed: u32,
+}
+
 impl JobTimer {
     /// A queue without jobs.
     pub(crate) fn new() -> Self {
-        Self::Stopped { left: limit_ms() }
+        Self {
+            clock: Clock::Stopped { left: limit_ms() },
+            owed: 0,
+        }
     }
 
     /// The oldest job is on the hardware from now on.
     pub(crate) fn run(&mut self, now: u64) {
-        if let Self::Stopped { left } = *self {
-            *self = Self::Running {
-                ends: now.saturating_add(left.into()),
-            };
+        if let Clock::Stopped { left } = self.clock {
+            self.run_for(now, left);
         }
+    }
+
+    fn run_for(&mut self, now: u64, left: u32) {
+        self.clock = Clock::Running {
+            ends: now.saturating_add(left.into()),
+        };
     }
 
     /// The oldest job is off the hardware from now on.
     pub(crate) fn stop(&mut self, now: u64) {
-        if let Self::Running { ends } = *self {
-            let left = ends.saturating_sub(now).min(limit_ms().into());
-            *self = Self::Stopped { left: left as u32 };
+        if let Some(left) = self.left(now) {
+            self.clock = Clock::Stopped { left };
         }
     }
 
     /// A job has completed, and there are more.
     pub(crate) fn progress(&mut self, now: u64) {
-        *self = match *self {
-            Self::Stopped { .. } => Self::new(),
-            Self::Running { .. } => Self::Running {
-                ends: now.saturating_add(limit_ms().into()),
-            },
-        };
+        let runs = self.left(now).is_some();
+        *self = Self::new();
+        if runs {
+            self.run(now);
+        }
     }
 
     /// No job is left.
@@ -60,12 +86,27 @@ impl JobTimer {
         *self = Self::new();
     }
 
+    /// The clock says that the oldest job had its time, the last of it `starved` of cores or not.
+    /// Returns whether it gets more.
+    pub(crate) fn extend(&mut self, now: u64, starved: bool) -> bool {
+        let step = step_ms();
+        self.owed = match (starved, self.owed) {
+            (true, 0) => limit_ms(),
+            (true, owed) => owed,
+            (false, owed) => owed.saturating_sub(step),
+        };
+        if self.owed != 0 {
+            self.run_for(now, step);
+        }
+        self.owed != 0
+    }
+
     /// Milliseconds until the oldest job has to be ended: zero if that is now, [`None`] if the
     /// clock stands.
     pub(crate) fn left(&self, now: u64) -> Option<u32> {
-        match *self {
-            Self::Stopped { .. } => None,
-            Self::Running { ends } => Some(ends.saturating_sub(now).min(limit_ms().into()) as u32),
+        match self.clock {
+            Clock::Stopped { .. } => None,
+            Clock::Running { ends } => Some(ends.saturating_sub(now).min(limit_ms().into()) as u32),
         }
     }
 }
@@ -159,8 +200,43 @@ mod tests {
         let mut timer = JobTimer::new();
         timer.run(0);
         timer.stop(u64::MAX);
-        assert_eq!(timer, JobTimer::Stopped { left: 0 });
+        assert_eq!(timer.clock, Clock::Stopped { left: 0 });
         timer.run(7);
         assert_eq!(timer.left(7), Some(0));
+    }
+
+    #[test]
+    fn time_without_cores_does_not_count() {
+        let limit = u64::from(limit_ms());
+        let mut timer = JobTimer::new();
+        let mut now = 1000;
+        timer.run(now);
+        now += limit;
+        // For ten times what a job may take.
+        for _ in 0..80 {
+            assert_eq!(timer.left(now), Some(0));
+            assert!(timer.extend(now, true));
+            assert_eq!(timer.left(now), Some(step_ms()));
+            now += u64::from(step_ms());
+        }
+        // From here on it has all of its time, and no more.
+        let begun = now;
+        while timer.extend(now, false) {
+            now += u64::from(step_ms());
+            assert!(now - begun <= limit);
+        }
+        assert!(now - begun + u64::from(step_ms()) >= limit);
+    }
+
+    #[test]
+    fn whoever_runs_gets_no_more_time() {
+        let mut timer = JobTimer::new();
+        timer.run(0);
+        assert!(!timer.extend(limit_ms().into(), false));
+        // What one job was starved of is not for the next.
+        assert!(timer.extend(limit_ms().into(), true));
+        timer.progress(limit_ms().into());
+        assert_eq!(timer.left(limit_ms().into()), Some(limit_ms()));
+        assert!(!timer.extend((2 * limit_ms()).into(), false));
     }
 }
