@@ -245,8 +245,6 @@ impl Gpu {
         self.mmio
             .write(GPU_COMMAND, GPU_COMMAND::from(Command::FlushCaches))?;
 
-        // Only the interrupt's thread ends the wait: who took the event from the register could be
-        // served with the next flush's.
         for _ in 0..FLUSH_LOOKS {
             let done = self
                 .flushed
@@ -254,17 +252,16 @@ impl Gpu {
             if done {
                 return Ok(());
             }
-            if self.line.raw()? & irq::CLEAN_CACHES_COMPLETED != 0 {
-                // Writing the mask asks for the interrupt once more.
-                dev_warn!(self.dev, "the interrupt of a cache flush is late\n");
-                self.line.enable(irq::CLEAN_CACHES_COMPLETED)?;
+            if self.take_flush()? {
+                dev_warn!(
+                    self.dev,
+                    "the interrupt of a cache flush is late, or lost\n"
+                );
+                return Ok(());
             }
         }
 
-        if self.end_flush()? {
-            dev_warn!(self.dev, "the interrupt of a cache flush got lost\n");
-            return Ok(());
-        }
+        *self.flushing.lock() = false;
         dev_err!(
             self.dev,
             "a cache flush is not done after {} ms\n",
@@ -273,16 +270,19 @@ impl Gpu {
         Err(ETIMEDOUT)
     }
 
-    /// Ends the wait for a flush without the interrupt's thread; returns whether it was done.
-    fn end_flush(&self) -> Result<bool> {
-        // The thread sees either all of this or nothing.
+    /// Ends a flush that is done, without the interrupt's thread; returns whether it is.
+    fn take_flush(&self) -> Result<bool> {
+        if self.line.raw()? & irq::CLEAN_CACHES_COMPLETED == 0 {
+            return Ok(false);
+        }
+        // Not while the thread serves the event, which it would take for the next flush's then.
+        // Opening the line has other events served whose interrupt was lost with it.
         self.line.close();
-        let done = !*self.flushing.lock() || self.line.raw()? & irq::CLEAN_CACHES_COMPLETED != 0;
         *self.flushing.lock() = false;
         self.line.clear(irq::CLEAN_CACHES_COMPLETED)?;
         self.line.open()?;
 
-        Ok(done)
+        Ok(true)
     }
 
     /// System timestamp and its offset, in ticks of the system counter.
