@@ -9,10 +9,11 @@
 
 use kernel::prelude::*;
 
-/// How long it is waited for at a time, in milliseconds. What takes much longer, sleeping included,
-/// is the fault of a busy machine, and counts as [`LONGEST_STEP_MS`] only.
+/// How long it is waited for at a time, in milliseconds.
 pub(super) const STEP_MS: u32 = 10;
-const LONGEST_STEP_MS: u32 = 2 * STEP_MS;
+/// A step that takes longer than this, in milliseconds, is the fault of a busy machine, which may
+/// have kept the firmware from its work as well: it says nothing.
+const LONGEST_STEP_MS: u32 = 25;
 /// Who is not answered for so long, in milliseconds, asks anew, and pings.
 const ASK_AFTER_MS: u32 = 40;
 /// A firmware that does not answer a ping for so long, in milliseconds, is dead.
@@ -92,9 +93,14 @@ impl Patience {
     /// one to the ping.
     pub(super) fn step(&mut self, ms: u32, pinged: bool) -> Next {
         self.passed = self.passed.saturating_add(ms);
-        self.waited = self.waited.saturating_add(ms.min(LONGEST_STEP_MS));
+        let busy = ms > LONGEST_STEP_MS;
+        if !busy {
+            self.waited = self.waited.saturating_add(ms);
+        }
 
         match self.ping {
+            // Nobody is dead who may not have been heard: the silence is counted anew.
+            Ping::Asked(_) if busy && !pinged => self.ping = Ping::Asked(self.waited),
             Ping::Asked(at) => {
                 let took = self.waited.saturating_sub(at);
                 if pinged {
@@ -174,10 +180,28 @@ mod tests {
     #[test]
     fn a_busy_machine_kills_nobody() {
         // Each step takes ten times as long as it should.
-        let (_, took) = judge(Effort::Firmware, 10 * STEP_MS, None);
-        assert_eq!(took, 500);
-        let late = judge(Effort::Firmware, 10 * STEP_MS, Some(200));
-        assert_eq!(late, (Verdict::Ignored, 500));
+        for answer in [None, Some(200)] {
+            let late = judge(Effort::Firmware, 10 * STEP_MS, answer);
+            assert_eq!(late, (Verdict::Ignored, 500));
+        }
+    }
+
+    #[test]
+    fn silence_is_counted_anew_after_a_busy_time() {
+        let mut patience = Patience::new(Effort::Hardware, 500);
+        for _ in 1..ASK_AFTER_MS / STEP_MS {
+            assert_eq!(patience.step(STEP_MS, false), Next::Wait);
+        }
+        assert_eq!(patience.step(STEP_MS, false), Next::Ask);
+        for _ in 1..DEAD_AFTER_MS / STEP_MS {
+            assert_eq!(patience.step(STEP_MS, false), Next::Wait);
+        }
+        assert_eq!(patience.step(LONGEST_STEP_MS + 1, false), Next::Wait);
+        for _ in 1..DEAD_AFTER_MS / STEP_MS {
+            assert_eq!(patience.step(STEP_MS, false), Next::Wait);
+        }
+        let dead = Next::GiveUp(Verdict::Dead);
+        assert_eq!(patience.step(STEP_MS, false), dead);
     }
 
     #[test]
