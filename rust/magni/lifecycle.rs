@@ -219,12 +219,13 @@ impl Lifecycle {
         let begun = Instant::<Monotonic>::now();
         self.trace(ResetStage::Begun);
 
-        let firmware_works = self.fw.ping().is_ok();
-        self.sched.before_reset(firmware_works);
-        // A firmware that is stopped with groups on the hardware would not go on well.
-        let all_saved = self.sched.is_off_hardware();
+        // One that answers no ping may still save groups.
+        self.sched.before_reset(self.fw.is_alive());
+        // A firmware that is stopped with groups on the hardware would not go on well, nor would
+        // one that does not answer.
+        let clean = self.sched.is_off_hardware() && self.fw.ping().is_ok();
         self.trace(ResetStage::Suspended);
-        let halted = self.fw.stop(firmware_works && all_saved);
+        let halted = self.fw.stop(clean);
         self.mmu.close_irq();
         self.trace(ResetStage::Stopped);
 

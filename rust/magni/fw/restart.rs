@@ -37,7 +37,7 @@ impl Firmware {
     ///
     /// `ETIMEDOUT` if it does not answer, `EIO` if it has stopped, or is gone.
     pub(crate) fn ping(&self) -> Result {
-        if self.is_dead() || !self.is_enabled() {
+        if !self.is_alive() {
             return Err(EIO);
         }
 

@@ -64,6 +64,11 @@ impl Firmware {
         self.events.is_dead()
     }
 
+    /// Whether the firmware runs, for all that is known without asking it. The GPU is powered.
+    pub(crate) fn is_alive(&self) -> bool {
+        !self.is_dead() && self.is_enabled()
+    }
+
     /// Has an interrupt that was lost served all the same. The GPU is powered. Does not sleep.
     pub(crate) fn recheck_interrupt(&self) {
         self.events.recheck();
@@ -131,7 +136,7 @@ impl Firmware {
     }
 
     /// Whether the microcontroller runs, as far as the hardware knows.
-    pub(super) fn is_enabled(&self) -> bool {
+    fn is_enabled(&self) -> bool {
         self.mmio
             .read(MCU_STATUS)
             .is_ok_and(|status| status.value() == Status::Enabled)
