@@ -8,6 +8,10 @@
 #include <drm/drm_gpuvm.h>
 #include <drm/drm_vma_manager.h>
 
+#ifndef CONFIG_PM
+#error "Magni needs a kernel with CONFIG_PM: it turns the GPU off when nobody uses it"
+#endif
+
 #ifndef __rust_helper
 #define __rust_helper
 #endif
