@@ -12,6 +12,7 @@
 use crate::{
     bindings,
     dma_fence::Fence,
+    drm::gem::IntoGEMObject,
     error::to_result,
     prelude::*,
     types::{
@@ -19,6 +20,14 @@ use crate::{
         Opaque, //
     },
 };
+
+/// Whether two buffers have the same reservation object: one was made with the other's, or both
+/// with that of a third one.
+pub fn is_shared(one: &impl IntoGEMObject, other: &impl IntoGEMObject) -> bool {
+    // SAFETY: The objects are alive, and their reservations are set when they are made.
+    unsafe { (*one.as_raw()).resv == (*other.as_raw()).resv }
+}
+
 /// What a fence on a buffer object stands for, and so who waits for it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u32)]

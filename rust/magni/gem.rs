@@ -14,6 +14,7 @@ use crate::{
     },
 };
 use kernel::{
+    dma_resv,
     drm::{
         gem::{
             self,
@@ -26,7 +27,7 @@ use kernel::{
         Registered, //
     },
     io::Io,
-    new_mutex,
+    new_spinlock,
     page::PAGE_SIZE,
     prelude::*,
     sizes::{
@@ -37,7 +38,7 @@ use kernel::{
     sync::{
         aref::ARef,
         Arc,
-        Mutex, //
+        SpinLock, //
     },
     uapi, //
 };
@@ -47,19 +48,21 @@ use kernel::{
 pub(crate) struct BoData {
     /// `DRM_PANTHOR_BO_*`, as given at creation.
     flags: u32,
-    /// The root object of the only VM that the buffer may be mapped in, if there is one.
-    exclusive: Option<ARef<Bo>>,
+    /// The buffer may be mapped in one VM only: that whose root object it shares the reservation
+    /// with.
+    exclusive: bool,
     /// The CPU maps the buffer cached.
     cached: bool,
-    /// What user space calls the buffer, for people to read.
+    /// What user space calls the buffer, for people to read. In memory of its own, as few buffers
+    /// have a name: so an [object](Bo) is not bigger than the 512 bytes that it is allocated from.
     #[pin]
-    label: Mutex<Option<CString>>,
+    label: SpinLock<Option<KBox<CString>>>,
 }
 
 /// What [`BoData`] is made from.
 pub(crate) struct BoArgs {
     flags: u32,
-    exclusive: Option<ARef<Bo>>,
+    exclusive: bool,
     cached: bool,
 }
 
@@ -75,7 +78,7 @@ impl gem::DriverObject for BoData {
             flags: args.flags,
             exclusive: args.exclusive,
             cached: args.cached,
-            label <- new_mutex!(None),
+            label <- new_spinlock!(None, "magni::BoData::label"),
         })
     }
 }
@@ -106,7 +109,7 @@ impl BoData {
 
     /// Whether the buffer belongs to one VM, and so may not leave the device.
     pub(crate) fn is_exclusive(&self) -> bool {
-        self.exclusive.is_some()
+        self.exclusive
     }
 
     /// Whether the CPU maps the buffer cached.
@@ -115,18 +118,16 @@ impl BoData {
     }
 
     /// Gives the buffer a name, or takes it away.
-    pub(crate) fn set_label(&self, label: Option<CString>) {
+    pub(crate) fn set_label(&self, label: Option<KBox<CString>>) {
         let old = core::mem::replace(&mut *self.label.lock(), label);
         // Freed without the lock.
         drop(old);
     }
+}
 
-    /// Whether the buffer may be mapped in the VM with root object `root`.
-    pub(crate) fn fits(&self, root: &Bo) -> bool {
-        self.exclusive
-            .as_ref()
-            .is_none_or(|exclusive| core::ptr::eq(&**exclusive, root))
-    }
+/// Whether `bo` may be mapped in the VM with root object `root`.
+pub(crate) fn fits(bo: &Bo, root: &Bo) -> bool {
+    !bo.is_exclusive() || dma_resv::is_shared(bo, root)
 }
 
 /// Makes a buffer of `size` bytes, rounded up to whole pages.
@@ -155,7 +156,7 @@ pub(crate) fn new_bo(
         },
         BoArgs {
             flags,
-            exclusive: exclusive.map(ARef::from),
+            exclusive: exclusive.is_some(),
             cached,
         },
     )?;

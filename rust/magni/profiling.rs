@@ -22,7 +22,7 @@ use kernel::{
 
 /// What is measured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Mask(u32);
+pub(crate) struct Mask(u8);
 
 impl Mask {
     /// Nothing.
@@ -38,10 +38,11 @@ impl Mask {
     ///
     /// `EINVAL` for bits that mean nothing.
     fn from_bits(bits: u32) -> Result<Self> {
-        match bits & !Self::ALL.0 {
-            0 => Ok(Self(bits)),
-            _ => Err(EINVAL),
-        }
+        u8::try_from(bits)
+            .ok()
+            .filter(|bits| bits & !Self::ALL.0 == 0)
+            .map(Self)
+            .ok_or(EINVAL)
     }
 
     /// Whether something in `other` is measured.
@@ -52,6 +53,7 @@ impl Mask {
 
 /// What the device measures, and how fast it runs.
 pub(crate) struct Profiling {
+    /// A [`Mask`].
     mask: Atomic<u32>,
     /// In Hz.
     core_rate: u64,
@@ -61,7 +63,7 @@ impl Profiling {
     /// Nothing is measured. `core_rate` is the clock's rate, in Hz.
     pub(crate) fn new(core_rate: u64) -> Result<Arc<Self>> {
         let this = Self {
-            mask: Atomic::new(Mask::NONE.0),
+            mask: Atomic::new(Mask::NONE.0.into()),
             core_rate,
         };
         Ok(Arc::new(this, GFP_KERNEL)?)
@@ -69,7 +71,7 @@ impl Profiling {
 
     /// What jobs that are made from now on are measured for.
     pub(crate) fn mask(&self) -> Mask {
-        Mask(self.mask.load(Relaxed))
+        Mask(self.mask.load(Relaxed) as u8)
     }
 
     /// The clock's rate, in Hz.
@@ -85,11 +87,11 @@ impl Number for ProfilingFile {
     const NAME: &'static CStr = c"profiling";
 
     fn show(&self) -> u32 {
-        self.0.mask().0
+        self.0.mask().0.into()
     }
 
     fn store(&self, value: u32) -> Result {
-        self.0.mask.store(Mask::from_bits(value)?.0, Relaxed);
+        self.0.mask.store(Mask::from_bits(value)?.0.into(), Relaxed);
         Ok(())
     }
 }

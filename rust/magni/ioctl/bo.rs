@@ -123,7 +123,7 @@ pub(crate) fn set_label(
     let bo = Bo::lookup_handle(file, args.handle)?;
     let label = match args.label {
         0 => None,
-        address => Some(read_label(address)?),
+        address => Some(KBox::new(read_label(address)?, GFP_KERNEL)?),
     };
     bo.set_label(label);
 

@@ -218,7 +218,7 @@ impl Vm {
         flags: MapFlags,
     ) -> Result {
         let end = offset.checked_add(size).ok_or(EINVAL)?;
-        if end > bo.size() as u64 || offset % PAGE != 0 || !bo.fits(&self.root) {
+        if end > bo.size() as u64 || offset % PAGE != 0 || !gem::fits(bo, &self.root) {
             return Err(EINVAL);
         }
         self.check_range(va, size)?;

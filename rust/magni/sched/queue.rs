@@ -98,7 +98,7 @@ const CHECK_MS: u32 = 500;
 /// Milliseconds until a timeout is reported again.
 const RETRY_MS: u32 = 100;
 
-/// A job in the ring.
+/// A job in the ring. Each queue has places for as many as its ring can hold, so this is small.
 struct InFlight {
     /// Its number is the value of the sync object once the job has completed.
     fence: DriverFence,
@@ -111,6 +111,8 @@ struct InFlight {
     /// Keeps the GPU powered until the fence has signalled.
     power: PowerRef,
 }
+
+const _: () = assert!(size_of::<Option<InFlight>>() <= 32);
 
 impl InFlight {
     /// The value of the sync object once the job has completed.
