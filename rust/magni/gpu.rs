@@ -363,7 +363,7 @@ impl Service for GpuIrq {
         &self.gpu.line
     }
 
-    fn serve(&self, events: u32) {
+    fn serve(&self, events: u32) -> u32 {
         let gpu = &self.gpu;
         // Before the event is cleared: the next fault's cause takes the place of this one's then.
         if events & irq::FAULT != 0 {
@@ -384,5 +384,6 @@ impl Service for GpuIrq {
             *gpu.flushing.lock() = false;
             gpu.flushed.wake_all();
         }
+        0
     }
 }

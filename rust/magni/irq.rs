@@ -21,6 +21,7 @@ use kernel::{
     sync::{
         atomic::{
             ordering,
+            Atomic,
             AtomicFlag, //
         },
         rcu,
@@ -40,6 +41,8 @@ pub(crate) struct IrqLine {
     mask: SpinLock<u32>,
     /// Closed: no event is served, and no register is touched because of an interrupt.
     closed: AtomicFlag,
+    /// The events that the interrupt handler saw, until the thread has taken them.
+    seen: Atomic<u32>,
     /// Held while events are served.
     #[pin]
     serving: Mutex<()>,
@@ -53,6 +56,7 @@ impl IrqLine {
             regs,
             mask <- new_spinlock!(0, "magni::IrqLine::mask"),
             closed: AtomicFlag::new(false),
+            seen: Atomic::new(0),
             serving <- new_mutex!((), "magni::IrqLine::serving"),
         })
     }
@@ -100,6 +104,8 @@ impl IrqLine {
     /// Serves events again, whatever has become of the registers meanwhile.
     pub(crate) fn open(&self) -> Result {
         let mask = self.mask.lock();
+        // Of before the line was closed.
+        self.seen.store(0, ordering::Relaxed);
         self.closed.store(false, ordering::Release);
         self.mmio.write32(self.regs.mask(), *mask)
     }
@@ -136,9 +142,9 @@ impl IrqLine {
         self.mmio.read32(self.regs.rawstat())
     }
 
-    fn pending(&self) -> u32 {
-        let mask = *self.mask.lock();
-        self.raw().unwrap_or(0) & mask
+    /// Those of the events in `raw` that are to be served.
+    fn wanted(&self, raw: u32) -> u32 {
+        raw & *self.mask.lock()
     }
 
     fn unmask(&self) {
@@ -158,8 +164,15 @@ pub(crate) trait Service: Send + Sync {
     /// The line.
     fn line(&self) -> &IrqLine;
 
+    /// How often at most events are served in a row, those that come while others are served,
+    /// before the line's thread lets those of the other lines go first, which have its priority.
+    /// More than once only if it does no harm to serve an event that did not happen.
+    const TURNS: u32 = 1;
+
     /// Serves `events`, which includes clearing them. Runs in the line's thread; may sleep.
-    fn serve(&self, events: u32);
+    ///
+    /// Returns the events that have come meanwhile, masked or not, as far as it knows.
+    fn serve(&self, events: u32) -> u32;
 }
 
 /// Connects a [`Service`] with the kernel.
@@ -176,6 +189,7 @@ impl<T: Service> ThreadedHandler for IrqThread<T> {
 
         match line.mmio.read32(line.regs.status()) {
             Ok(status) if status != 0 => {
+                line.seen.store(status, ordering::Release);
                 // The thread writes the mask again.
                 let _ = line.mmio.write32(line.regs.mask(), 0);
                 ThreadedIrqReturn::WakeThread
@@ -190,15 +204,21 @@ impl<T: Service> ThreadedHandler for IrqThread<T> {
         if line.is_closed() {
             return IrqReturn::None;
         }
-        // Once only: whatever comes meanwhile keeps the line high and interrupts again. A line that
-        // never rests would otherwise starve the threads of the others, which have its priority.
-        let events = line.pending();
-        let result = if events == 0 {
-            IrqReturn::None
-        } else {
-            self.0.serve(events);
-            IrqReturn::Handled
+        let raw = match T::TURNS {
+            // They may have been cleared since the handler saw them.
+            0 | 1 => line.raw().unwrap_or(0),
+            _ => line.seen.xchg(0, ordering::Acquire),
         };
+        let mut result = IrqReturn::None;
+        let mut events = line.wanted(raw);
+        // What is left after that keeps the line high and interrupts again.
+        for _ in 0..T::TURNS {
+            if events == 0 {
+                break;
+            }
+            events = line.wanted(self.0.serve(events));
+            result = IrqReturn::Handled;
+        }
         line.unmask();
 
         result

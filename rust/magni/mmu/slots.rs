@@ -547,11 +547,12 @@ impl Service for MmuIrq {
         &self.mmu.line
     }
 
-    fn serve(&self, events: u32) {
+    fn serve(&self, events: u32) -> u32 {
         let faults = events & IRQ_FAULTS;
 
         self.mmu.serve_faults(faults);
         self.upcall.address_spaces_faulted();
+        0
     }
 }
 
