@@ -96,6 +96,15 @@ impl Port {
             );
         }
 
+        if saved.is_some() && req & cs::STATE == cs::STOP {
+            blame(
+                bus,
+                format_args!(
+                    "{}: was running when its group was suspended, and is not resumed with it",
+                    self.mailbox.name
+                ),
+            );
+        }
         let mut news = News::default();
         match (req & cs::STATE, self.stream.take().or(saved)) {
             (cs::STOP, None) => (),

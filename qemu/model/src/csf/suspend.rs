@@ -18,6 +18,8 @@ use super::stream::{Blocked, Exception, Frame, Handler, Oom, Ring, Stream};
 use crate::profile::CsfProfile;
 
 const MAGIC: u64 = u64::from_le_bytes(*b"suspend1");
+/// What stands in place of the magic when the group was resumed.
+pub(super) const RESUMED: [u8; 8] = *b"resumed1";
 /// Magic, length and checksum.
 const HEADER: usize = 24;
 
@@ -37,6 +39,8 @@ pub(super) struct Saved {
 pub(super) enum Damaged {
     #[error("it was never suspended to")]
     Magic,
+    #[error("it was resumed from already")]
+    Resumed,
     #[error("its contents changed since the suspend")]
     Contents,
 }
@@ -68,6 +72,11 @@ pub(super) fn encode(saved: &Saved, now: Instant) -> Vec<u8> {
     head.0
 }
 
+/// Whether the first bytes of a buffer say that it holds a group.
+pub(super) fn is_saved(mark: [u8; 8]) -> bool {
+    u64::from_le_bytes(mark) == MAGIC
+}
+
 /// The group that `bytes` hold.
 ///
 /// # Errors
@@ -75,8 +84,10 @@ pub(super) fn encode(saved: &Saved, now: Instant) -> Vec<u8> {
 /// The bytes are not what [`encode`] made.
 pub(super) fn decode(bytes: &[u8], now: Instant) -> Result<Saved, Damaged> {
     let mut r = Reader(bytes);
-    if r.u64() != Some(MAGIC) {
-        return Err(Damaged::Magic);
+    match r.u64() {
+        Some(MAGIC) => {}
+        Some(mark) if mark.to_le_bytes() == RESUMED => return Err(Damaged::Resumed),
+        _ => return Err(Damaged::Magic),
     }
     decode_rest(&mut r, now).ok_or(Damaged::Contents)
 }

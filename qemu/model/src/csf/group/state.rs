@@ -124,6 +124,17 @@ impl Group {
         let Some(resident) = self.configured(bus)? else {
             return Ok(false);
         };
+        let va = self.input64(bus, csg::SUSPEND_BUF)?;
+        let mut mark = [0; 8];
+        if va != 0 && bus.read(MCU, va, &mut mark).is_ok() && suspend::is_saved(mark) {
+            blame(
+                bus,
+                format_args!(
+                    "{}: starts anew a group that was suspended to {va:#x} and not resumed",
+                    self.mailbox.name
+                ),
+            );
+        }
         self.enter(bus, settings, resident, Vec::new())?;
         Ok(true)
     }
@@ -148,6 +159,8 @@ impl Group {
                 return Ok(false);
             }
         };
+        // A group goes on once from where it was.
+        bus.write(MCU, va, &suspend::RESUMED)?;
         resident.progress = saved.progress;
         resident.disjoint = saved.disjoint + 1;
         self.enter(bus, settings, resident, saved.streams)?;

@@ -49,6 +49,8 @@ fn ignored_states_stay_pending_until_another_one_is_asked_for() {
         assert!(bench.state(0, instead));
     }
     assert_eq!(struck(&bench, Kind::IgnoreRequest), 4);
+    // Another group, whose state was never saved.
+    bench.set64(Bench::suspend_buffer(0), 0);
     bench.program_group(0, 0, 1);
     assert!(bench.state(0, START), "asked for anew");
     bench.exec(&mark(0));

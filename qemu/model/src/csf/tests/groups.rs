@@ -299,6 +299,42 @@ fn insert_offset_that_moved_meanwhile_is_seen() {
 }
 
 #[test]
+fn a_suspended_group_goes_on_once_from_where_it_was() {
+    let mut bench = Bench::with_group(1);
+    move_group(&mut bench, 0, 0, 0, 1);
+    assert!(bench.state(0, TERMINATE));
+    bench.program_group(0, 0, 1);
+    assert!(!bench.state(0, RESUME));
+    bench.misused("it was resumed from already");
+}
+
+#[test]
+fn a_suspended_group_is_not_to_be_started_anew() {
+    let mut bench = Bench::with_group(1);
+    assert!(bench.state(0, SUSPEND));
+    bench.program_group(0, 0, 1);
+    assert!(bench.state(0, START));
+    bench.misused("was suspended to");
+    // Another group, with another buffer, is none of that.
+    assert!(bench.state(0, SUSPEND));
+    bench.set64(Bench::suspend_buffer(0), 0);
+    bench.program_group(0, 0, 1);
+    assert!(bench.state(0, START));
+    bench.clean();
+}
+
+#[test]
+fn a_stream_is_resumed_with_its_group() {
+    let mut bench = Bench::with_group(2);
+    assert!(bench.state(0, SUSPEND));
+    bench.program_group(0, 0, 2);
+    let cs = bench.cs(0, 1);
+    bench.set_bits(cs, 0, 7);
+    assert!(bench.state(0, RESUME));
+    bench.misused("csg0.cs1: was running when its group was suspended");
+}
+
+#[test]
 fn resume_counts_as_disjoint() {
     let mut bench = Bench::with_group(1);
     for _ in 0..3 {
