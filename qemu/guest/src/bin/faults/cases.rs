@@ -236,7 +236,8 @@ pub(crate) const CASES: &[Case] = &[
     Case {
         name: "lost_doorbell",
         before: &["arm lost-doorbell slot={slot}"],
-        work: Work::Short(8),
+        // The next job's doorbell would make up for it. The C driver does not look: its job ends when its time is up.
+        work: Work::Short(1),
         then: &[],
         struck: ("lost-doorbell", 1),
         bound: Times::timeout,

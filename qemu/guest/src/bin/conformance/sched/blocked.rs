@@ -90,18 +90,26 @@ fn one_by_one() -> Result<()> {
     Ok(())
 }
 
-/// The CPU writes the object, and a job of somebody else makes the GPU look.
+/// The CPU writes the object, and nothing happens on the GPU that would have anybody look.
 fn by_the_cpu() -> Result<()> {
     let mut gpu = Gpu::new(1)?;
-    let count = gpu.cx.csif.csg_slot_count * 2;
-    let groups = (0..count)
+    let slots = gpu.cx.csif.csg_slot_count;
+    let groups = (0..slots)
         .map(|_| blocked(&mut gpu, 0))
         .collect::<Result<Vec<_>>>()?;
+    // Groups without anything left to do have the slots then: those that came last.
     let store = gpu.store(1024, 1);
-    gpu.run_ok(store.on(0))?;
+    let _idle = (0..slots)
+        .map(|_| {
+            let group = gpu.another_group(1)?;
+            run_ok_on(&gpu.cx, &group, store.on(0))?;
+            Ok(group)
+        })
+        .collect::<Result<Vec<_>>>()?;
     groups.iter().try_for_each(|(_, done)| waits(done))?;
+    // Takes longer than what follows the end of a job.
+    let _late = gpu.another_group(1)?;
     gpu.data.write(0, 1u64);
-    gpu.run_ok(store.on(0))?;
     all_end(&groups)
 }
 

@@ -156,6 +156,13 @@ fn order() -> Result<()> {
         places.push((group, at as usize, done));
         board.all_go_on(&crowd, 2)?;
     }
+    for (_, at, done) in &places {
+        let status = done.status()?;
+        ensure!(
+            status == FenceStatus::Active,
+            "the job that notes its place at {at} is {status:?} while realtime groups fill the slots"
+        );
+    }
     // One slot becomes free, and the next one when that job is done and its group idle.
     board.stop(&crowd[0]);
     crowd[0].ends_well()?;

@@ -8,7 +8,7 @@ use std::time::Instant;
 use anyhow::{ensure, Context, Result};
 use guest::cs::{d, r, Condition};
 use guest::ioctl::Errno;
-use guest::kernel::job_timeout;
+use guest::kernel::{job_timeout, poll};
 use guest::sync::FenceStatus;
 use guest::uapi::panthor::{
     GROUP_PRIORITY_HIGH, GROUP_PRIORITY_LOW, GROUP_STATE_FATAL_FAULT, GROUP_STATE_TIMEDOUT,
@@ -81,6 +81,8 @@ fn others() -> Result<()> {
 
 /// Byte offset of the word that says how many steps may end.
 const GATE: usize = 0;
+/// Byte offset of the word that a job sets when it begins.
+const BEGUN: usize = 128;
 /// Steps that last somewhat less than twice the timeout together.
 const STEPS: u32 = 6;
 
@@ -113,6 +115,18 @@ fn waiting() -> Result<()> {
     let mut gpu = Gpu::new(1)?;
     let steps: Vec<_> = (1..=STEPS).map(|n| step(&mut gpu, n)).collect();
     let mut config = GroupConfig::queues(1);
+    config.priority = GROUP_PRIORITY_LOW;
+    // This one has begun when its slot is taken.
+    let (evicted, evicted_done) = (gpu.group_like(&config)?, gpu.cx.syncobj()?);
+    let long = gpu.stream(|cs, va| {
+        cs.move48(d(0), va + BEGUN as u64)
+            .move32(r(2), 1)
+            .store32(r(2), d(0), 0);
+    });
+    let rest = step(&mut gpu, STEPS + 1);
+    evicted.submit(&[long.on(0), rest.on(0).sync(evicted_done.signal_op())])?;
+    let begun = poll(TIMEOUT, || Ok(gpu.data.read::<u32>(BEGUN) == 1))?;
+    ensure!(begun, "the low group does not begin");
     config.priority = GROUP_PRIORITY_HIGH;
     // Each has all slots' worth of work until the last gate opens.
     let busy: Vec<(Group, guest::Syncobj)> = (0..gpu.cx.csif.csg_slot_count)
@@ -149,6 +163,14 @@ fn waiting() -> Result<()> {
         status == FenceStatus::Signaled && gpu.data.read::<u32>(64) == 1,
         "the job that waited for a slot ended with {status:?}, its group reports {:?}",
         low.state()
+    );
+    gpu.data.write(GATE, STEPS + 1);
+    evicted_done.wait(TIMEOUT)?;
+    let status = evicted_done.status()?;
+    ensure!(
+        status == FenceStatus::Signaled,
+        "the job whose slot was taken ended with {status:?}, its group reports {:?}",
+        evicted.state()
     );
     Ok(())
 }
