@@ -124,6 +124,8 @@ pub enum Key {
     GapUs,
     /// Bits to set in RAWSTAT with each interrupt.
     Bits,
+    /// GiB of its address space in which the buffer lies that a stream has called.
+    Gib,
 }
 
 /// Values of a key that are words, in the order of their numbers.
@@ -145,7 +147,7 @@ const ACCESSES: &[&str] = &["read", "write", "execute"];
 
 impl Key {
     /// Number of keys.
-    pub const COUNT: usize = Self::Bits as usize + 1;
+    pub const COUNT: usize = Self::Gib as usize + 1;
 
     /// How the key is written.
     pub fn name(self) -> &'static str {
@@ -168,6 +170,7 @@ impl Key {
             Self::Count => "count",
             Self::GapUs => "gap_us",
             Self::Bits => "bits",
+            Self::Gib => "gib",
         }
     }
 
@@ -190,6 +193,7 @@ impl Key {
             Self::As => 31,
             Self::Type => 0xff,
             Self::Bits | Self::PerS => u32::MAX.into(),
+            Self::Gib => u64::MAX >> 30,
             // As microseconds, milliseconds or counts that cannot overflow a time.
             Self::Us | Self::ForMs | Self::RepairMs | Self::GapUs => 1 << 40,
             _ => u64::MAX,
@@ -200,7 +204,7 @@ impl Key {
     pub(super) fn is_place(self) -> bool {
         matches!(
             self,
-            Self::Slot | Self::Cs | Self::Req | Self::Line | Self::As
+            Self::Slot | Self::Cs | Self::Req | Self::Line | Self::As | Self::Gib
         )
     }
 }
@@ -294,13 +298,13 @@ table! {
         "the L2 never becomes ready when it is powered on, until a reset";
     SoftResetStuck "soft-reset-stuck" Armed [Times]
         "a reset never completes, until the next one";
-    StreamFault "stream-fault" Armed [Times Slot Cs Type]
+    StreamFault "stream-fault" Armed [Times Slot Cs Gib Type]
         "the next instruction that userspace submitted raises CS_FAULT of TYPE (0x4b), and is then executed";
-    StreamFatal "stream-fatal" Armed [Times Slot Cs Type]
+    StreamFatal "stream-fatal" Armed [Times Slot Cs Gib Type]
         "the next instruction that userspace submitted raises CS_FATAL of TYPE (0x40; 0x41 is unrecoverable)";
-    StreamStall "stream-stall" Armed [Times Slot Cs]
+    StreamStall "stream-stall" Armed [Times Slot Cs Gib]
         "the stream stops at its next instruction for good; counts as no progress for the progress timer";
-    TilerOom "tiler-oom" Armed [Times Slot Cs]
+    TilerOom "tiler-oom" Armed [Times Slot Cs Gib]
         "TILER_OOM before the next instruction; the stream goes on when it is answered";
     McuHalt "mcu-halt" Done []
         "the microcontroller halts, MCU_STATUS 2";

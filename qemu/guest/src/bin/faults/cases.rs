@@ -58,7 +58,7 @@ const LOST: Expect = Expect {
 pub(crate) const CASES: &[Case] = &[
     Case {
         name: "stream_stall",
-        before: &["arm stream-stall slot={slot}"],
+        before: &["arm stream-stall gib={gib}"],
         work: Work::Behind,
         then: &[],
         struck: ("stream-stall", 1),
@@ -68,7 +68,7 @@ pub(crate) const CASES: &[Case] = &[
     },
     Case {
         name: "cs_fault",
-        before: &["arm stream-fault slot={slot}"],
+        before: &["arm stream-fault gib={gib}"],
         work: Work::Behind,
         then: &[],
         struck: ("stream-fault", 1),
@@ -81,7 +81,7 @@ pub(crate) const CASES: &[Case] = &[
     },
     Case {
         name: "cs_fatal",
-        before: &["arm stream-fatal slot={slot}"],
+        before: &["arm stream-fatal gib={gib}"],
         work: Work::Behind,
         then: &[],
         struck: ("stream-fatal", 1),
@@ -91,7 +91,7 @@ pub(crate) const CASES: &[Case] = &[
     },
     Case {
         name: "cs_unrecoverable",
-        before: &["arm stream-fatal slot={slot} type=0x41"],
+        before: &["arm stream-fatal gib={gib} type=0x41"],
         work: Work::Behind,
         then: &[],
         struck: ("stream-fatal", 1),
@@ -101,7 +101,7 @@ pub(crate) const CASES: &[Case] = &[
     },
     Case {
         name: "tiler_out_of_memory_without_heap",
-        before: &["arm tiler-oom slot={slot}"],
+        before: &["arm tiler-oom gib={gib}"],
         work: Work::Behind,
         then: &[],
         struck: ("tiler-oom", 1),

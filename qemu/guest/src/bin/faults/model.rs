@@ -37,15 +37,17 @@ impl Faults {
     }
 }
 
-/// Where on the GPU a group is.
+/// What tells a group from others.
 #[derive(Default)]
 struct Place {
-    /// Its slot and its address space, as in orders: `slot=1 as=2`.
+    /// Where its streams are, its slot and its address space, as in orders: `gib=4 slot=1 as=2`.
+    ///
+    /// Slot and address space are another's when the GPU has slept in between.
     text: String,
 }
 
 impl Place {
-    /// An order with `{slot}` and `{as}` filled in.
+    /// An order with `{gib}`, `{slot}` and `{as}` filled in.
     fn fill(&self, order: &str) -> Result<String> {
         let mut order = order.to_owned();
         for word in self.text.split_whitespace() {
@@ -93,8 +95,8 @@ pub(crate) enum Resets {
 /// A fault and what has to become of it.
 pub(crate) struct Case {
     pub(crate) name: &'static str,
-    /// Orders given before the victim's jobs are submitted. `{slot}` and `{as}` are the slot and the address space
-    /// of its group.
+    /// Orders given before the victim's jobs are submitted. `{gib}` is where its streams are, `{slot}` and `{as}`
+    /// are the slot and the address space of its group.
     pub(crate) before: &'static [&'static str],
     pub(crate) work: Work,
     /// Orders given when they run.
@@ -124,7 +126,7 @@ fn run(case: &Case) -> Result<Line> {
     let mut faults = Faults::open()?;
     let frame = Frame::new()?;
     let mut victim = Victim::new(&frame.device)?;
-    let place = match case.needs_place() {
+    let mut place = match case.needs_place() {
         true => victim.place(&mut faults)?,
         // It has not been on the GPU yet.
         false => Place::default(),
@@ -166,6 +168,10 @@ fn run(case: &Case) -> Result<Line> {
         Work::Crowd => victim.crowd(victim.gpu.cx.csif.csg_slot_count * 2)?,
         Work::Binding => victim.endless_binding(0)?,
     }
+    if case.then.iter().any(|order| order.contains('{')) {
+        // Its job runs, so it is somewhere, and stays there.
+        place = victim.whereabouts(&mut faults)?;
+    }
     for order in case.then {
         since = Instant::now();
         faults.order(&place.fill(order)?)?;
@@ -196,14 +202,22 @@ fn run(case: &Case) -> Result<Line> {
 }
 
 impl Victim {
-    /// Where its group is: it stays there, as long as nobody wants its slot.
+    /// Puts its group on the GPU: it stays there as long as nobody wants its slot, and the GPU does not sleep.
     fn place(&mut self, faults: &mut Faults) -> Result<Place> {
         let store = self.gpu.store(0, 0);
         self.gpu
             .run_ok(store.on(0))
             .context("the victim's first job")?;
-        let text = faults.0.send(&format!("find gib={}", self.gib()))?;
-        Ok(Place { text })
+        self.whereabouts(faults)
+    }
+
+    /// Where its group is, which is on the GPU.
+    fn whereabouts(&self, faults: &mut Faults) -> Result<Place> {
+        let gib = format!("gib={}", self.gib());
+        let found = faults.0.send(&format!("find {gib}"))?;
+        Ok(Place {
+            text: format!("{gib} {found}"),
+        })
     }
 
     /// Maps memory, has a job store there, and unmaps it, so many times, each time with the jobs of before still on

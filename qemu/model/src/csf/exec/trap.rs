@@ -12,10 +12,10 @@ impl Stream {
     ///
     /// Only what userspace submitted meets it, not what kernels put around it in the ring.
     pub(super) fn ordered(&mut self, env: &mut Env<'_>) -> bool {
-        if self.frames.is_empty() {
+        let Some(called) = self.frames.first() else {
             return false;
-        }
-        let place = at_stream(env.slot, env.stream);
+        };
+        let place = at_stream(env.slot, env.stream).with(Key::Gib, called.ip >> 30);
         let faults = env.bus.faults();
         if let Some(values) = faults.strike(Kind::StreamFatal, &place) {
             let kind = values.or(Key::Type, CS_CONFIG_FAULT.into());

@@ -218,6 +218,20 @@ fn a_fault_is_raised_in_the_job_and_the_job_goes_on() {
 }
 
 #[test]
+fn a_fault_meets_the_stream_that_called_a_buffer_in_a_gib() {
+    let mut bench = Bench::with_group(1);
+    let gib = CODE >> 30;
+    arm(&bench, Kind::StreamStall, &[(Key::Gib, gib + 1)]);
+    job(&mut bench, 0, 8);
+    assert!(bench.is_through(0, 0), "called elsewhere");
+    arm(&bench, Kind::StreamStall, &[(Key::Gib, gib)]);
+    job(&mut bench, 0, 16);
+    assert_eq!(struck(&bench, Kind::StreamStall), 1);
+    assert!(!bench.is_through(0, 0));
+    bench.clean();
+}
+
+#[test]
 fn a_fatal_fault_ends_the_stream() {
     let mut bench = Bench::with_group(1);
     arm(&bench, Kind::StreamFatal, &[(Key::Type, 0x41)]);
