@@ -27,6 +27,10 @@ use core::{
     },
 };
 
+/// How many things are freed at a time: each that waits for something keeps a thread, and many go
+/// together. Nothing that is freed there waits for something else that is.
+const AT_A_TIME: u32 = 4;
+
 /// What exists while the queue does.
 #[pin_data]
 struct Shared {
@@ -56,8 +60,8 @@ impl Shared {
 /// A queue for last puts, in a static of the module.
 ///
 /// What is freed there may own other work queues, the device, or the module itself: since this
-/// queue belongs to none of them, nothing that runs on it waits for itself. Whatever is to be
-/// freed there holds a [`ModuleQueueUse`]; the module is not unloaded before all of them are gone.
+/// queue belongs to none of them, nothing that runs on it waits for itself. It runs a few items at a
+/// time, so none of them may wait for another one. Whatever is to be freed there holds a [`ModuleQueueUse`]; the module is not unloaded before all of them are gone.
 ///
 /// # Invariants
 ///
@@ -82,7 +86,9 @@ impl ModuleQueue {
     ///
     /// `ENOMEM`; `EBUSY` if the queue exists.
     pub fn init(&'static self, name: &CStr) -> Result<ModuleQueueGuard> {
-        let queue = OwnedQueue::new_unbound().build(name)?;
+        let queue = OwnedQueue::new_unbound()
+            .max_active::<AT_A_TIME>()
+            .build(name)?;
         let shared = KBox::pin_init(
             pin_init!(Shared {
                 queue,
