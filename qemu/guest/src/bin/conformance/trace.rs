@@ -4,13 +4,18 @@
 //!
 //! Without tracefs they are ignored.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{ensure, Context, Result};
+use guest::ioctl::Errno;
+use guest::kernel::poll;
+use guest::sync::FenceStatus;
+use guest::uapi::panthor::GROUP_PRIORITY_MEDIUM;
 use guest::Device;
 
-use crate::cx::{Gpu, Tests};
+use crate::cx::{Gpu, Tests, TIMEOUT};
 
 const ROOT: &str = "/sys/kernel/tracing";
 
@@ -28,6 +33,7 @@ pub(crate) fn tests(t: &mut Tests) {
     let own = has("magni_job_run");
     t.add_if(own, "trace::a_job_from_submission_to_end", job);
     t.add_if(own, "trace::the_tick_stops", tick_stops);
+    t.add_if(own, "trace::a_job_that_runs_too_long", too_long);
 }
 
 /// The folder of the driver's events.
@@ -182,11 +188,103 @@ fn job() -> Result<()> {
     Ok(())
 }
 
+/// A job that is ended since it had all its time.
+fn too_long() -> Result<()> {
+    let mut gpu = Gpu::new(1)?;
+    let recorder = Recorder::new(&["magni_job_queue", "magni_timeout", "magni_job_done"])?;
+    let stream = gpu.wait_for(0);
+    let status = gpu.run(stream.on(0))?;
+    ensure!(
+        status == FenceStatus::Failed(Errno::ETIMEDOUT),
+        "the endless job ended with {status:?}"
+    );
+    let lines = recorder.lines()?;
+    let text = |name: &str| {
+        let mut found = lines.iter().filter(|(event, _)| event == name);
+        let (_, text) = found
+            .next()
+            .with_context(|| format!("no {name} in {lines:?}"))?;
+        ensure!(found.next().is_none(), "{name} twice: {lines:?}");
+        Ok(text)
+    };
+    let (queue, timeout, done) = (
+        text("magni_job_queue")?,
+        text("magni_timeout")?,
+        text("magni_job_done")?,
+    );
+    for key in ["group", "queue"] {
+        ensure!(
+            value(timeout, key)? == value(queue, key)?,
+            "another {key}: {lines:?}"
+        );
+    }
+    ensure!(value(timeout, "seqno")? == "1", "{timeout}");
+    ensure!(
+        value(done, "error")? == format!("{}", -libc::ETIMEDOUT),
+        "{done}"
+    );
+    Ok(())
+}
+
+/// What the scheduler says about who shares the slots.
+#[derive(Debug, Default)]
+struct Seen {
+    /// The groups that were chosen to come.
+    came: BTreeSet<u32>,
+    /// Priorities of the chosen ones.
+    priorities: BTreeSet<u32>,
+    /// One was chosen that had a slot.
+    stayed: bool,
+    /// The slots in use at some time, those that got a group, and those that lost one.
+    masks: [u32; 3],
+    /// The most groups that waited.
+    waiting: usize,
+}
+
+impl Seen {
+    fn in_lines(lines: &[(String, String)]) -> Result<Self> {
+        let mut seen = Self::default();
+        for (name, text) in lines {
+            if name == "magni_tick_pick" {
+                let slot: i32 = value(text, "slot")?.parse()?;
+                seen.stayed |= slot >= 0;
+                seen.priorities.insert(value(text, "priority")?.parse()?);
+                if slot < 0 {
+                    seen.came.insert(value(text, "group")?.parse()?);
+                }
+            } else if name == "magni_tick" {
+                seen.waiting = seen.waiting.max(value(text, "waiting")?.parse()?);
+                for (mask, key) in seen
+                    .masks
+                    .iter_mut()
+                    .zip(["resident", "started", "stopped"])
+                {
+                    let digits = value(text, key)?.trim_start_matches("0x");
+                    *mask |= u32::from_str_radix(digits, 16).context(text.clone())?;
+                }
+            }
+        }
+        Ok(seen)
+    }
+
+    /// Whether that is all that has to be said when two groups more than `slots` share them.
+    fn is_all(&self, slots: usize) -> bool {
+        let [resident, started, stopped] = self.masks;
+        self.came.len() == slots + 2
+            && self.priorities == BTreeSet::from([u32::from(GROUP_PRIORITY_MEDIUM)])
+            && self.stayed
+            && resident == (1 << slots) - 1
+            && started == resident
+            && stopped != 0
+            && self.waiting >= 2
+    }
+}
+
 /// More groups than slots, all with jobs: the tick runs; when all have ended it does not.
 fn tick_stops() -> Result<()> {
     let mut gpu = Gpu::new(1)?;
     let slots = gpu.cx.csif.csg_slot_count as usize;
-    let recorder = Recorder::new(&["magni_tick_timer"])?;
+    let recorder = Recorder::new(&["magni_tick_timer", "magni_tick", "magni_tick_pick"])?;
     let stream = gpu.stream(|cs, va| {
         let again = cs.here();
         cs.move48(guest::cs::d(0), va)
@@ -198,6 +296,7 @@ fn tick_stops() -> Result<()> {
         let lines = recorder.lines()?;
         lines
             .iter()
+            .filter(|(name, _)| name == "magni_tick_timer")
             .map(|(_, text)| Ok(value(text, "on")?.to_owned()))
             .collect()
     };
@@ -208,10 +307,18 @@ fn tick_stops() -> Result<()> {
         group.submit(&[stream.on(0).sync(done.signal_op())])?;
         groups.push((group, done));
     }
+    let who = || -> Result<Seen> { Seen::in_lines(&recorder.lines()?) };
+    let all = poll(TIMEOUT, || Ok(who()?.is_all(slots)))?;
+    ensure!(
+        all,
+        "{} groups share {slots} slots, and this is said of it: {:?}",
+        slots + 2,
+        who()?
+    );
     // They share the slots, so all of them have run once one more has.
     gpu.data.write(0, 1u32);
     for (_, done) in &groups {
-        done.wait(crate::cx::TIMEOUT)?;
+        done.wait(TIMEOUT)?;
     }
     drop(groups);
     // Its job passes the scheduler after all that.

@@ -6,6 +6,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::{ensure, Context, Result};
 use guest::control::Control;
+use guest::kernel::{poll, TraceEvents};
+use guest::rig::TIMEOUT;
 use guest::Buffer;
 
 use crate::cases::CASES;
@@ -125,6 +127,8 @@ pub(crate) fn tests(t: &mut Tests) {
 fn run(case: &Case) -> Result<Line> {
     let mut faults = Faults::open()?;
     let frame = Frame::new()?;
+    // The C driver has no such event.
+    let stages = TraceEvents::start(&["magni:magni_reset"], "")?;
     let mut victim = Victim::new(&frame.device)?;
     let mut place = match case.needs_place() {
         true => victim.place(&mut faults)?,
@@ -198,7 +202,46 @@ fn run(case: &Case) -> Result<Line> {
         case.resets != Resets::Never || resets == 0,
         "the GPU was reset {resets} times, which this fault is no reason for"
     );
+    if let Some(stages) = stages {
+        check_stages(&stages, case.resets)?;
+    }
     Ok(line)
+}
+
+/// The stages of a reset, in their order, among others: a GPU that wakes up has some of them too.
+const STAGES: [&[&str]; 7] = [
+    &["scheduled"],
+    &["begun"],
+    &["suspended"],
+    &["stopped"],
+    &["fast", "slow"],
+    &["restarted"],
+    &["done"],
+];
+
+/// Whether the driver has said of a reset how far it came, if there was any.
+fn check_stages(events: &TraceEvents, resets: Resets) -> Result<()> {
+    let stages = || -> Result<Vec<String>> {
+        let lines = events.lines()?;
+        let stages = lines.iter().map(|line| {
+            let (_, stage) = line
+                .split_once("stage=")
+                .context("an event without stage")?;
+            Ok(stage.trim().to_owned())
+        });
+        stages.collect()
+    };
+    let is_right = |seen: &[String]| match resets {
+        Resets::Never => !seen.iter().any(|stage| STAGES[0].contains(&&**stage)),
+        Resets::Some => {
+            let mut seen = seen.iter();
+            let mut comes = |names: &&[&str]| seen.any(|stage| names.contains(&&**stage));
+            STAGES.iter().all(&mut comes)
+        }
+    };
+    let right = poll(TIMEOUT, || Ok(is_right(&stages()?)))?;
+    ensure!(right, "it was said of resets: {:?}", stages()?);
+    Ok(())
 }
 
 impl Victim {
