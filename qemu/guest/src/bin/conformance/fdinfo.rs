@@ -15,6 +15,7 @@ use std::path::PathBuf;
 use anyhow::{bail, ensure, Context, Result};
 use guest::cs::{d, r, Condition, State};
 use guest::group::Stream;
+use guest::kernel::{poll, wait_for_sleep};
 use guest::uapi::panthor::{BO_NO_MMAP, VM_BIND_OP_MAP_NOEXEC};
 use guest::{Bo, Device, Group, GroupConfig, Job};
 
@@ -29,6 +30,7 @@ pub(crate) fn tests(t: &mut Tests) {
     t.add("fdinfo::frequencies", frequencies);
     t.add("fdinfo::memory_of_buffers", buffers);
     t.add("fdinfo::memory_of_groups", groups);
+    t.add("fdinfo::memory_of_groups_at_work", groups_at_work);
     t.add("fdinfo::nothing_is_measured_unless_asked", not_measured);
     t.add("fdinfo::cycles_and_time_of_jobs", measured);
     t.add("fdinfo::time_covers_the_job", covers);
@@ -229,6 +231,31 @@ fn groups() -> Result<()> {
     ensure!(resident()? == small, "memory of a group that is gone");
     one.destroy()?;
     ensure!(resident()? == 0, "memory of groups that are gone");
+    Ok(())
+}
+
+/// The memory of a group counts as active from when it is on the hardware until it is not any more.
+fn groups_at_work() -> Result<()> {
+    let mut gpu = Gpu::new(1)?;
+    let (waits, release) = (gpu.wait_for(0), gpu.release(0));
+    let size = |key: &str| FdInfo::of(&gpu.cx.device)?.size(key);
+    let one = size("panthor-resident-memory")?;
+    let other = gpu.another_group(1)?;
+    ensure!(size("panthor-active-memory")? == 0, "active without a job");
+
+    let done = gpu.cx.syncobj()?;
+    gpu.group.submit(&[waits.on(0).sync(done.signal_op())])?;
+    let active = poll(TIMEOUT, || Ok(size("panthor-active-memory")? == one))?;
+    ensure!(
+        active,
+        "a group of {one} bytes is at work, and {} are active",
+        size("panthor-active-memory")?
+    );
+    run_ok_on(&gpu.cx, &other, release.on(0))?;
+    done.wait(TIMEOUT)?;
+    wait_for_sleep(&gpu.cx.device, TIMEOUT)?;
+    let left = size("panthor-active-memory")?;
+    ensure!(left == 0, "{left} bytes are active while the GPU sleeps");
     Ok(())
 }
 
