@@ -9,8 +9,8 @@
 use anyhow::{ensure, Context, Result};
 use guest::cs::{d, Scope};
 use guest::sync::FenceStatus;
-use guest::uapi::panthor::GROUP_PRIORITY_MEDIUM;
-use guest::{Group, Syncobj};
+use guest::uapi::panthor::{GROUP_PRIORITY_LOW, GROUP_PRIORITY_MEDIUM};
+use guest::{Group, GroupConfig, Syncobj};
 
 use super::crowd::crowd;
 use crate::cx::{run_ok_on, Gpu, Tests, TIMEOUT};
@@ -27,6 +27,10 @@ pub(super) fn tests(t: &mut Tests) {
     t.add_not_for_c("sched::c_stalls::woken_by_the_cpu", by_the_cpu);
     t.add_not_for_c("sched::c_stalls::woken_by_each_other", chain);
     t.add("sched::blocked::others_get_the_slots", others);
+    t.add(
+        "sched::blocked::less_urgent_ones_get_the_slots",
+        less_urgent,
+    );
     t.add("sched::blocked::woken_among_busy_groups", among_busy);
     t.add("sched::blocked::destroyed_while_blocked", destroyed);
 }
@@ -153,6 +157,31 @@ fn others() -> Result<()> {
         ensure!(gpu.data.read::<u32>(1024) == n, "job {n} left nothing");
     }
     groups.iter().try_for_each(|(_, done)| waits(done))
+}
+
+/// As many groups as slots that do nothing, be it that they wait or that they have no jobs: a less urgent one runs.
+fn less_urgent() -> Result<()> {
+    let mut gpu = Gpu::new(1)?;
+    let count = gpu.cx.csif.csg_slot_count;
+    let mut config = GroupConfig::queues(1);
+    config.priority = GROUP_PRIORITY_LOW;
+    let store = gpu.store(1024, 1);
+    let run_low = |gpu: &Gpu, what: &str| -> Result<()> {
+        let low = gpu.group_like(&config)?;
+        gpu.data.write(1024, 0u32);
+        run_ok_on(&gpu.cx, &low, store.on(0)).with_context(|| format!("beside {what}"))?;
+        ensure!(gpu.data.read::<u32>(1024) == 1, "its job left nothing");
+        Ok(())
+    };
+    let groups = (0..count)
+        .map(|_| blocked(&mut gpu, 0))
+        .collect::<Result<Vec<_>>>()?;
+    run_low(&gpu, "groups that wait")?;
+    groups.iter().try_for_each(|(_, done)| waits(done))?;
+    let release = gpu.release(0);
+    gpu.run_ok(release.on(0))?;
+    all_end(&groups)?;
+    run_low(&gpu, "groups without jobs")
 }
 
 /// More busy groups than slots keep the tick going; blocked ones are woken among them.
