@@ -43,6 +43,8 @@ need() {
 # finish: the end of the plan.
 finish() {
     mark done
+    # Waits until all output has left: what the port still holds goes with the power.
+    stty -F /dev/ttyAMA1 -opost 2>/dev/null
     poweroff -f
 }
 
