@@ -88,7 +88,7 @@ impl Gpu {
                 dev: dev.into(),
                 mmio: mmio.clone(),
                 l2: SetOnce::new(),
-                line <- IrqLine::new(mmio.clone(), IRQ),
+                line <- IrqLine::new(mmio.clone(), IRQ, c"magni::irq::gpu", static_lock_class!()),
                 flushing <- new_spinlock!(false),
                 flushed <- WaitQueue::new(c"magni::gpu::flushed", static_lock_class!()),
                 flush <- new_mutex!(()),

@@ -16,7 +16,7 @@ use kernel::{
         ThreadedHandler,
         ThreadedIrqReturn, //
     },
-    new_mutex, new_spinlock,
+    new_spinlock,
     prelude::*,
     sync::{
         atomic::{
@@ -26,6 +26,7 @@ use kernel::{
         },
         rcu,
         Arc,
+        LockClassKey,
         Mutex,
         SpinLock, //
     },
@@ -50,14 +51,22 @@ pub(crate) struct IrqLine {
 
 impl IrqLine {
     /// Returns an initialiser for a line whose events are all masked until [`enable`](Self::enable).
-    pub(crate) fn new(mmio: Arc<Mmio>, regs: IrqRegs) -> impl PinInit<Self> {
+    ///
+    /// What a line serves takes locks under which another line may be [closed](Self::close): each
+    /// has a lock class of its own, with its name.
+    pub(crate) fn new(
+        mmio: Arc<Mmio>,
+        regs: IrqRegs,
+        name: &'static CStr,
+        class: Pin<&'static LockClassKey>,
+    ) -> impl PinInit<Self> {
         pin_init!(Self {
             mmio,
             regs,
             mask <- new_spinlock!(0, "magni::IrqLine::mask"),
             closed: AtomicFlag::new(false),
             seen: Atomic::new(0),
-            serving <- new_mutex!((), "magni::IrqLine::serving"),
+            serving <- Mutex::new((), name, class),
         })
     }
 

@@ -59,7 +59,7 @@ impl McuEvents {
         Arc::pin_init(
             pin_init!(Self {
                 mmio: mmio.clone(),
-                line <- IrqLine::new(mmio.clone(), IRQ),
+                line <- IrqLine::new(mmio.clone(), IRQ, c"magni::irq::job", static_lock_class!()),
                 acks <- WaitQueue::new(c"magni::fw::acks", static_lock_class!()),
                 booted: AtomicFlag::new(false),
                 halting: AtomicFlag::new(false),

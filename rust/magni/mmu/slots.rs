@@ -42,6 +42,7 @@ use kernel::{
     new_mutex,
     prelude::*,
     sizes::SZ_32K,
+    static_lock_class,
     sync::{
         aref::ARef,
         Arc,
@@ -131,7 +132,7 @@ impl Mmu {
                 mmio: mmio.clone(),
                 gpu,
                 reset,
-                line <- IrqLine::new(mmio.clone(), IRQ),
+                line <- IrqLine::new(mmio.clone(), IRQ, c"magni::irq::mmu", static_lock_class!()),
                 slots <- new_mutex!(Slots {
                     seats: [const { None }; MAX_AS],
                     clock: 0,

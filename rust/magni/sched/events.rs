@@ -169,8 +169,8 @@ impl Scheduler {
         }
     }
 
-    /// A sync object was updated: jobs of `group`, in slot `slot` a moment ago, may have completed, and somebody may have waited
-    /// for it.
+    /// A sync object was updated: jobs of `group`, in slot `slot` a moment ago, may have completed,
+    /// and somebody may have waited for it.
     fn sync_update(&self, slot: usize, group: &Group) -> bool {
         let mut kick = false;
         for (i, queue) in group.queues().iter().enumerate() {
