@@ -29,13 +29,7 @@ const INNOCENT: &[End] = &[
 ];
 
 /// Jobs that are not to blame, when the GPU has to be reset while its firmware works.
-const SURVIVES: Expect = Expect {
-    first: &[End::Well],
-    rest: &[End::Well],
-    state: 0,
-    maybe: 0,
-    bystander: Fate::Unharmed,
-};
+const SURVIVES: Expect = UNNOTICED;
 
 /// The same, when the firmware fails one of the groups, whoever that is.
 const SOME_LOST: Expect = Expect {
