@@ -67,6 +67,16 @@ const MISUSE: &str = "mali-csf: MISUSE:";
 /// What each of those accesses starts with.
 const AROUND: &str = "mali-csf:   ";
 
+/// Begins a warning of the debug kernel that may be a false alarm: that `complete_all()` was called
+/// in an interrupt. It goes by a per-CPU variable which it reads where the task may be moved to
+/// another CPU: then it is the old CPU that is in an interrupt. A module that does nothing but call
+/// it, in threads that are moved all the time, gets the warning within a second.
+const MAYBE_FALSE: [&str; 2] = ["WARNING: kernel/sched/completion.c:", " at complete_all+"];
+/// What ends the trace of a task, in a thread and in a system call.
+const TASK: [&str; 2] = ["ret_from_fork+", "el0t_64_sync+"];
+/// What is in the trace of an interrupt.
+const INTERRUPT: [&str; 4] = ["_64_irq", "_64_fiq", "call_on_irq_stack", "handle_irq"];
+
 /// Lines of a splat that are kept, its first one included.
 const KEEP: usize = 40;
 
@@ -78,6 +88,18 @@ impl Splat {
     /// The problem's text, one line after the other.
     pub(crate) fn text(&self) -> String {
         self.0.join("\n")
+    }
+
+    /// Whether it is the [false alarm](MAYBE_FALSE): the whole trace is there, and it is a task's.
+    fn is_false_alarm(&self) -> bool {
+        let holds = |words: &[&str]| {
+            let mut lines = self.0.iter();
+            lines.any(|line| words.iter().any(|word| line.contains(word)))
+        };
+        let first = self.0.first();
+        first.is_some_and(|line| MAYBE_FALSE.iter().all(|word| line.contains(word)))
+            && holds(&TASK)
+            && !holds(&INTERRUPT)
     }
 }
 
@@ -130,7 +152,9 @@ impl KernelWatch {
     /// A problem has been read to its end.
     fn close(&mut self) {
         let expected = self.open_is_expected();
-        self.found.extend(self.open.take().filter(|_| !expected));
+        let open = self.open.take();
+        let problem = open.filter(|splat| !expected && !splat.is_false_alarm());
+        self.found.extend(problem);
     }
 
     /// Takes what was found so far.
@@ -228,6 +252,35 @@ mod tests {
         watch.line(trace);
         watch.line("[ 1.3] BUG: KASAN: use-after-free");
         assert_eq!(watch.take().len(), 1, "behind one that is expected");
+    }
+
+    #[test]
+    fn a_false_alarm_of_the_kernel_is_none_of_ours() {
+        let warning = "[ 1.0] WARNING: kernel/sched/completion.c:76 at complete_all+0x24c/0x2f0, CPU#1: kworker/u8:1/63";
+        let found = |lines: &[&str]| {
+            let mut watch = KernelWatch::default();
+            watch.line(warning);
+            watch.line("[ 1.0] Call trace:");
+            lines.iter().for_each(|line| watch.line(line));
+            watch.line("[ 1.0] ---[ end trace 0000000000000000 ]---");
+            watch.take().len()
+        };
+        let (start, interrupt) = (
+            "[ 1.0]  ret_from_fork+0x10/0x20",
+            "[ 1.0]  el1h_64_irq+0x6c/0x70",
+        );
+        assert_eq!(
+            found(&["[ 1.0]  drm_sched_run_job_work+0x18/0x20", start]),
+            0
+        );
+        // A real one, one whose trace has no end, and another complaint.
+        assert_eq!(found(&[interrupt, start]), 1);
+        assert_eq!(found(&[]), 1);
+        let mut watch = KernelWatch::default();
+        watch.line(&warning.replace("complete_all", "complete"));
+        watch.line(start);
+        watch.line("[ 1.1] ---[ end trace 0000000000000000 ]---");
+        assert_eq!(watch.take().len(), 1);
     }
 
     #[test]
