@@ -1,10 +1,28 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
 
-//! A queue of fixed size, whose memory is allocated beforehand.
+//! A queue whose memory is allocated beforehand, by somebody else.
 
 use kernel::prelude::*;
 
-/// First in, first out, never more than it was made for.
+/// Memory for the items of a [`Fifo`].
+pub(crate) struct Room<T>(KVVec<Option<T>>);
+
+impl<T> Room<T> {
+    /// Room for `capacity` items.
+    ///
+    /// # Errors
+    ///
+    /// `ENOMEM`.
+    pub(crate) fn new(capacity: usize) -> Result<Self> {
+        let mut places = KVVec::with_capacity(capacity, GFP_KERNEL)?;
+        for _ in 0..capacity {
+            places.push(None, GFP_KERNEL)?;
+        }
+        Ok(Self(places))
+    }
+}
+
+/// First in, first out, never more than there is room for.
 ///
 /// # Invariants
 ///
@@ -16,22 +34,37 @@ pub(crate) struct Fifo<T> {
 }
 
 impl<T> Fifo<T> {
-    /// A queue with room for `capacity` items.
-    ///
-    /// # Errors
-    ///
-    /// `ENOMEM`.
-    pub(crate) fn new(capacity: usize) -> Result<Self> {
-        let mut places = KVVec::with_capacity(capacity, GFP_KERNEL)?;
-        for _ in 0..capacity {
-            places.push(None, GFP_KERNEL)?;
-        }
-        // INVARIANT: No place is occupied.
-        Ok(Self {
-            places,
+    /// A queue without room.
+    pub(crate) fn new() -> Self {
+        // INVARIANT: There is no place.
+        Self {
+            places: KVVec::new(),
             head: 0,
             len: 0,
-        })
+        }
+    }
+
+    /// How many items there is room for.
+    pub(crate) fn capacity(&self) -> usize {
+        self.places.len()
+    }
+
+    /// Moves to `room`, if that is larger; returns what is not used any more, to be freed without
+    /// locks. Allocates nothing.
+    pub(crate) fn move_to(&mut self, room: Room<T>) -> Room<T> {
+        let Room(mut places) = room;
+        if places.len() <= self.places.len() {
+            return Room(places);
+        }
+        let mut len = 0;
+        for place in &mut places {
+            *place = self.pop();
+            len += usize::from(place.is_some());
+        }
+        // INVARIANT: The items are in the first places; there are more than there were items.
+        self.head = 0;
+        self.len = len;
+        Room(core::mem::replace(&mut self.places, places))
     }
 
     /// Whether nothing is in the queue.
@@ -88,9 +121,15 @@ impl<T> Fifo<T> {
 mod tests {
     use super::*;
 
+    fn with_room<T>(capacity: usize) -> Result<Fifo<T>> {
+        let mut fifo = Fifo::new();
+        drop(fifo.move_to(Room::new(capacity)?));
+        Ok(fifo)
+    }
+
     #[test]
     fn order_is_kept_around_the_end() -> Result {
-        let mut fifo = Fifo::new(3)?;
+        let mut fifo = with_room(3)?;
         for round in 0..7 {
             assert!(fifo.push(round).is_ok());
             assert!(fifo.push(round + 100).is_ok());
@@ -105,7 +144,7 @@ mod tests {
 
     #[test]
     fn a_full_queue_gives_the_item_back() -> Result {
-        let mut fifo = Fifo::new(2)?;
+        let mut fifo = with_room(2)?;
         assert!(fifo.push(1).is_ok());
         assert!(fifo.push(2).is_ok());
         assert_eq!(fifo.push(3), Err(3));
@@ -114,7 +153,7 @@ mod tests {
 
     #[test]
     fn search_starts_with_the_oldest() -> Result {
-        let mut fifo = Fifo::new(3)?;
+        let mut fifo = with_room(3)?;
         for item in [1, 2, 3] {
             assert!(fifo.push(item).is_ok());
         }
@@ -127,10 +166,33 @@ mod tests {
     }
 
     #[test]
-    fn no_capacity_is_no_trouble() -> Result {
-        let mut fifo = Fifo::new(0)?;
+    fn no_capacity_is_no_trouble() {
+        let mut fifo = Fifo::new();
         assert_eq!(fifo.push(1), Err(1));
         assert_eq!(fifo.pop(), None);
+    }
+
+    #[test]
+    fn items_move_in_order() -> Result {
+        let mut fifo = with_room(2)?;
+        assert!(fifo.push(0).is_ok());
+        assert_eq!(fifo.pop(), Some(0));
+        // These wrap.
+        assert!(fifo.push(1).is_ok());
+        assert!(fifo.push(2).is_ok());
+        let old = fifo.move_to(Room::new(4)?);
+        assert!(old.0.iter().all(Option::is_none));
+        assert_eq!(fifo.capacity(), 4);
+        assert!(fifo.push(3).is_ok());
+        assert!(fifo.push(4).is_ok());
+        assert_eq!(fifo.push(5), Err(5));
+        // It does not shrink.
+        drop(fifo.move_to(Room::new(1)?));
+        assert_eq!(fifo.capacity(), 4);
+        for item in [1, 2, 3, 4] {
+            assert_eq!(fifo.pop(), Some(item));
+        }
+        assert!(fifo.is_empty());
         Ok(())
     }
 }

@@ -46,6 +46,26 @@ pub(crate) struct JobData {
 }
 
 impl JobData {
+    /// A job for queue `index` of `group`, which gets a place in the queue's ring if there is a
+    /// call. Sleeps.
+    ///
+    /// # Errors
+    ///
+    /// `EINVAL` if there is no such queue; `ENOMEM`.
+    fn new(group: &Arc<Group>, index: u32, call: Option<CallArgs>) -> Result<Self> {
+        let queue = group.queue(index as usize).ok_or(EINVAL)?;
+        let data = Self {
+            group: group.clone(),
+            queue: index,
+            call,
+        };
+        // It is taken back when `data` is dropped.
+        if data.call.is_some() {
+            queue.expect_job()?;
+        }
+        Ok(data)
+    }
+
     /// Tells who traces that the job goes to the DRM scheduler.
     pub(crate) fn trace_queued(&self) {
         if let Some(queue) = self.group.queue(self.queue as usize) {
@@ -53,6 +73,15 @@ impl JobData {
                 .call
                 .map_or((0, 0), |call| (call.start, call.size.get()));
             queue.tag().job_queue(start, size);
+        }
+    }
+}
+
+impl Drop for JobData {
+    fn drop(&mut self) {
+        // The job has ended, and left the ring before that; or never got there.
+        if let (Some(_), Some(queue)) = (self.call, self.group.queue(self.queue as usize)) {
+            queue.job_is_gone();
         }
     }
 }
@@ -126,6 +155,7 @@ pub(crate) fn create(
         return Err(EINVAL);
     }
     let measure = group.device().profiling.mask();
+    let data = JobData::new(group, queue, call)?;
     let jobs = group.queue(queue as usize).ok_or(EINVAL)?.jobs();
     let resources = match call {
         Some(_) => Some(Resources {
@@ -139,14 +169,5 @@ pub(crate) fn create(
         Some(_) => super::stream::job_instrs(measure) as u32,
         None => 1,
     };
-    jobs.new_job(
-        credits,
-        client,
-        resources,
-        JobData {
-            group: group.clone(),
-            queue,
-            call,
-        },
-    )
+    jobs.new_job(credits, client, resources, data)
 }

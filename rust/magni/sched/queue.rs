@@ -3,7 +3,10 @@
 //! A queue: a ring of instructions, and the jobs in it.
 
 use super::{
-    fifo::Fifo,
+    fifo::{
+        Fifo,
+        Room, //
+    },
     job::{
         Jobs,
         Resources, //
@@ -49,7 +52,9 @@ use kernel::{
         aref::ARef,
         atomic::{
             Acquire,
+            Atomic,
             AtomicFlag,
+            Relaxed,
             Release, //
         },
         barrier::{
@@ -98,7 +103,10 @@ const CHECK_MS: u32 = 500;
 /// Milliseconds until a timeout is reported again.
 const RETRY_MS: u32 = 100;
 
-/// A job in the ring. Each queue has places for as many as its ring can hold, so this is small.
+/// How many jobs there are places for at first, once there is a job.
+const FIRST_PLACES: usize = 4;
+
+/// A job in the ring. A queue may have places for as many as its ring can hold, so this is small.
 struct InFlight {
     /// Its number is the value of the sync object once the job has completed.
     fence: DriverFence,
@@ -206,6 +214,11 @@ pub(crate) struct Queue {
     ending: SpinLock<()>,
     #[pin]
     ring: SpinLock<Ring>,
+    /// How many jobs there are that may come into the ring, or are there.
+    expected: Atomic<usize>,
+    /// For how many of them the ring has places: never less than were expected when
+    /// [`expect_job`](Self::expect_job) returned, or than fit the ring.
+    places: Atomic<usize>,
     /// There are jobs in the ring. Written under its lock, read without.
     at_work: AtomicFlag,
     #[pin]
@@ -263,7 +276,6 @@ impl Queue {
     ///
     /// `ENOMEM`.
     pub(crate) fn new(parts: Parts) -> Result<Arc<Self>> {
-        let in_flight = Fifo::new((parts.ring.size() / MIN_BYTES) as usize)?;
         Arc::pin_init(
             pin_init!(Self {
                 tag: parts.tag,
@@ -283,7 +295,7 @@ impl Queue {
                 ring <- new_spinlock!(Ring {
                     insert: 0,
                     seqno: 0,
-                    jobs: in_flight,
+                    jobs: Fifo::new(),
                     newest: None,
                     dead: None,
                     timer: JobTimer::new(),
@@ -291,6 +303,8 @@ impl Queue {
                     slot: None,
                     alarm: Alarm::new(),
                 }, "magni::Queue::ring"),
+                expected: Atomic::new(0),
+                places: Atomic::new(0),
                 at_work: AtomicFlag::new(false),
                 timer <- new_delayed_work!("magni::Queue::timer"),
             }),
@@ -369,6 +383,35 @@ impl Queue {
         }
     }
 
+    /// There will be one more job for the ring; sees to it that there is a place. Sleeps.
+    ///
+    /// To be taken back with [`job_is_gone`](Self::job_is_gone), also if it fails.
+    ///
+    /// # Errors
+    ///
+    /// `ENOMEM`.
+    pub(crate) fn expect_job(&self) -> Result {
+        let most = (self.ring_bo.size() / MIN_BYTES) as usize;
+        let wanted = (self.expected.fetch_add(1, Relaxed) + 1).min(most);
+        // As many as there are now stay: none is ever given back.
+        if wanted <= self.places.load(Acquire) {
+            return Ok(());
+        }
+        let wanted = wanted.next_power_of_two().max(FIRST_PLACES).min(most);
+        let room = Room::new(wanted)?;
+        let mut ring = self.ring.lock();
+        let unused = ring.jobs.move_to(room);
+        self.places.store(ring.jobs.capacity(), Release);
+        drop(ring);
+        drop(unused);
+        Ok(())
+    }
+
+    /// A job that was [expected](Self::expect_job) is not in the ring, and will not be.
+    pub(crate) fn job_is_gone(&self) {
+        self.expected.fetch_sub(1, Relaxed);
+    }
+
     /// Puts a job in the ring.
     ///
     /// Returns its fence, and the slot whose doorbell is to be rung, or [`None`] if the scheduler
@@ -427,7 +470,7 @@ impl Queue {
             power: resources.power,
         };
         if let Err(job) = ring.jobs.push(job) {
-            // Credits keep it from happening.
+            // It was expected, and credits keep more from coming than fit.
             job.fence.signal_error(ENOSPC);
             return Err(ENOSPC);
         }
