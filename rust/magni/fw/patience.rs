@@ -21,7 +21,7 @@ const DEAD_AFTER_MS: u32 = 80;
 /// One that answers a ping within this time, in milliseconds, is not slow, nor is the machine.
 const PROMPT_MS: u32 = 20;
 /// How long such a firmware may take at most for what depends on nothing else, in milliseconds.
-const PROMPT_LIMIT_MS: u32 = 80;
+const PROMPT_LIMIT_MS: u32 = 70;
 
 /// What a request may depend on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
