@@ -120,8 +120,10 @@ impl Queues {
                     .build_signalling(c"magni-submit-rt")?,
                 GFP_KERNEL,
             )?,
+            // Whoever is urgent waits for it.
             sched: OwnedQueue::new_ordered()
                 .mem_reclaim()
+                .highpri()
                 .build_signalling(c"magni-sched")?,
             timeout: shared(c"magni-timeout")?,
         })

@@ -70,6 +70,10 @@ use kernel::{
         Arc,
         LockedBy, //
     },
+    time::{
+        Instant,
+        Monotonic, //
+    },
     workqueue::{
         cancel_delayed_work_sync,
         Deferred, //
@@ -81,6 +85,10 @@ pub(crate) const MAX_QUEUES: usize = 32;
 
 /// The highest priority of a queue among those of its group.
 pub(crate) const MAX_QUEUE_PRIORITY: u8 = 15;
+
+/// For how many milliseconds a realtime group keeps its slot that does nothing: longer than from
+/// one frame to the next.
+const KEPT_MS: i64 = 50;
 
 /// How urgent a group is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -231,6 +239,10 @@ pub(crate) struct Inner {
     /// It has jobs, and is counted so in the scheduler.
     at_work: AtomicFlag,
 
+    /// When a realtime group last had jobs, in milliseconds since it was made.
+    rested_ms: Atomic<i64>,
+
+    made: Instant<Monotonic>,
     /// Who made it, for messages.
     pid: i32,
 
@@ -430,12 +442,25 @@ impl Inner {
     /// between, so that a job that is not seen here finds the flag cleared.
     pub(super) fn rest(&self) {
         if !self.has_jobs() && self.at_work.xchg(false, Full) {
+            if self.settings.priority == Priority::Realtime {
+                self.rested_ms
+                    .store(self.made.elapsed().as_millis(), Relaxed);
+            }
             self.sched.end_work(self.settings.priority);
             // One may have come in between.
             if self.has_jobs() {
                 self.work();
             }
         }
+    }
+
+    /// Whether the group, which does nothing, keeps its slot from less urgent ones.
+    pub(super) fn is_kept(&self) -> bool {
+        if self.settings.priority != Priority::Realtime || self.has_jobs() || !self.can_run() {
+            return false;
+        }
+        let now = self.made.elapsed().as_millis();
+        now.saturating_sub(self.rested_ms.load(Relaxed)) < KEPT_MS
     }
 
     /// Whether a queue holds jobs that have not completed.
@@ -545,6 +570,8 @@ impl Group {
             state: LockedBy::new(&sched.slots, State::new(queues.len())?),
             stalled_hint: AtomicFlag::new(false),
             at_work: AtomicFlag::new(false),
+            rested_ms: Atomic::new(i64::MIN),
+            made: Instant::now(),
             pid: kernel::current!().group_leader().pid(),
             vm: vm.clone(),
             sched: sched.clone(),

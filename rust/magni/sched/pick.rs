@@ -37,6 +37,9 @@ pub(super) struct Seat {
     pub(super) vm: usize,
     /// It has something to do, and can do it.
     pub(super) busy: bool,
+    /// It is realtime, and had something to do lately: it will soon again, as whoever draws the
+    /// screen does for each frame, and is not to wait for a slot each time.
+    pub(super) kept: bool,
     /// When it came: higher is later.
     pub(super) since: u64,
 }
@@ -127,6 +130,11 @@ impl<T> Planner<T> {
         true
     }
 
+    /// Whether half of the slots, and of the address spaces, are free when one more is taken.
+    fn is_roomy(&self) -> bool {
+        2 * (self.slots + 1) <= self.limits.slots && 2 * (self.spaces + 1) <= self.limits.spaces
+    }
+
     /// Lets those stay for whom `f` holds, as far as there is room: of the more urgent ones all,
     /// then of the last to come.
     fn stay(&mut self, seats: &[Option<Seat>; MAX_SLOTS], f: impl Fn(&Seat) -> bool) {
@@ -149,6 +157,18 @@ impl<T> Planner<T> {
                     break;
                 };
                 before = seat.since;
+                if self.take(seat.vm) {
+                    self.plan.stay |= 1 << slot;
+                }
+            }
+        }
+    }
+
+    /// Lets those stay that are [kept](Seat::kept), as long as that leaves enough for others.
+    fn keep(&mut self, seats: &[Option<Seat>; MAX_SLOTS]) {
+        for (slot, seat) in seats.iter().enumerate() {
+            let kept = seat.as_ref().filter(|seat| seat.kept && !seat.busy);
+            if let Some(seat) = kept.filter(|_| self.is_roomy()) {
                 if self.take(seat.vm) {
                     self.plan.stay |= 1 << slot;
                 }
@@ -190,10 +210,14 @@ pub(super) fn pick<T, I: Iterator<Item = Waiter<T>>>(
             (Occasion::Tick, _) => {
                 planner.start(waiting);
                 planner.stay(seats, busy);
+                if class == Priority::Realtime {
+                    planner.keep(seats);
+                }
             }
             (Occasion::Event, Priority::Realtime) => {
                 planner.stay(seats, busy);
                 planner.start(waiting);
+                planner.keep(seats);
                 planner.stay(seats, |seat| seat.busy);
             }
             (Occasion::Event, _) => planner.start(waiting),
@@ -349,8 +373,15 @@ mod tests {
             class,
             vm,
             busy,
+            kept: false,
             since,
         })
+    }
+
+    /// A realtime group that did something lately.
+    fn kept(vm: usize, since: u64) -> Option<Seat> {
+        let seat = seat(Priority::Realtime, vm, false, since)?;
+        Some(Seat { kept: true, ..seat })
     }
 
     /// Lets groups wait, given as (class, number, VM).
@@ -454,6 +485,49 @@ mod tests {
             assert_eq!(plan.stay, 0b011);
             assert!(started(&plan).eq([9]));
         }
+    }
+
+    #[test]
+    fn realtime_groups_keep_their_slots_for_a_while() {
+        let mut seats = NOBODY;
+        seats[0] = kept(1, 1);
+        seats[1] = seat(Priority::Low, 2, true, 2);
+        seats[2] = seat(Priority::Low, 3, true, 3);
+        seats[3] = seat(Priority::High, 4, false, 4);
+        let waiting = [
+            (Priority::Low, 7, 7),
+            (Priority::Low, 8, 8),
+            (Priority::Low, 9, 9),
+        ];
+        let plan = decide(limits(4, 8), Occasion::Event, &seats, &waiting);
+        assert_eq!(plan.stay, 0b0111);
+        assert!(started(&plan).eq([7]));
+        let plan = decide(limits(4, 8), Occasion::Tick, &seats, &waiting);
+        assert_eq!(plan.stay, 0b0001);
+        assert!(started(&plan).eq([7, 8, 9]));
+
+        // Those that have something to do come first.
+        let realtime = [(Priority::Realtime, 5, 5), (Priority::Realtime, 6, 6)];
+        let plan = decide(limits(4, 8), Occasion::Event, &seats, &realtime);
+        assert!(started(&plan).eq([5, 6]));
+        assert_eq!(plan.stay, 0b0110);
+
+        // Others have at least half of what there is, however many are kept.
+        seats[1] = kept(2, 2);
+        seats[2] = kept(3, 3);
+        seats[3] = kept(4, 4);
+        for occasion in [Occasion::Event, Occasion::Tick] {
+            let plan = decide(limits(4, 8), occasion, &seats, &waiting);
+            assert_eq!(started(&plan).count(), 2);
+            let plan = decide(limits(4, 2), occasion, &seats, &waiting);
+            assert_eq!(started(&plan).count(), 1);
+            let plan = decide(limits(4, 1), occasion, &seats, &waiting);
+            assert_eq!(started(&plan).count(), 1);
+        }
+        seats = NOBODY;
+        seats[0] = kept(1, 1);
+        let plan = decide(limits(1, 1), Occasion::Event, &seats, &waiting);
+        assert!(started(&plan).eq([7]));
     }
 
     #[test]
@@ -624,6 +698,9 @@ mod tests {
                     vms_there = vms;
                     let class = classes[numbers.below(4) as usize];
                     *place = seat(class, vm, numbers.below(3) > 0, slot as u64);
+                    if let Some(seat) = place {
+                        seat.kept = class == Priority::Realtime && numbers.below(2) > 0;
+                    }
                 }
             }
             let mut waiting = [(Priority::Low, 0, 0); 24];

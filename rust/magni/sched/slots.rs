@@ -187,6 +187,7 @@ impl Slots {
                 class: resident.group.settings().priority,
                 vm: resident.group.vm_key(),
                 busy: resident.is_busy(),
+                kept: resident.group.is_kept(),
                 since: resident.since,
             })
         })
