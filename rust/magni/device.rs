@@ -18,7 +18,6 @@ use crate::{
     mmu::Mmu,
     power::Power,
     profiling::Profiling,
-    regs::mcu::IRQ_GLOBAL,
     reset::Reset,
     sched::Scheduler, //
 };
@@ -75,12 +74,15 @@ impl Upcall {
         self.0.populate(sched.clone());
     }
 
-    /// The firmware reports something: group slots, a bit each, and the global interface
-    /// (`IRQ_GLOBAL`).
-    pub(crate) fn firmware_events(&self, events: u32) {
-        if let Some(sched) = self.0.as_ref() {
-            sched.firmware_events(events & !IRQ_GLOBAL);
-        }
+    /// Group slots, a bit each, may have something to report; returns those that had.
+    pub(crate) fn firmware_events(&self, slots: u32) -> u32 {
+        let sched = self.0.as_ref();
+        sched.map_or(0, |sched| sched.firmware_events(slots))
+    }
+
+    /// Whether what the firmware reports can wait for a moment.
+    pub(crate) fn has_time(&self) -> bool {
+        self.0.as_ref().is_some_and(|sched| sched.has_time())
     }
 
     /// Address spaces faulted. Their VMs have been marked and taken off the hardware.

@@ -3,6 +3,7 @@
 //! The firmware that schedules command streams: loading, booting, and its interface.
 
 mod events;
+mod gather;
 pub(crate) mod image;
 pub(crate) mod interface;
 pub(crate) mod layout;

@@ -30,6 +30,10 @@ use kernel::{
         Mutex,
         SpinLock, //
     },
+    time::{
+        delay::fsleep,
+        Delta, //
+    },
 };
 
 /// One interrupt line.
@@ -178,6 +182,15 @@ pub(crate) trait Service: Send + Sync {
     /// More than once only if it does no harm to serve an event that did not happen.
     const TURNS: u32 = 1;
 
+    /// What may have come after such a wait: it does no harm to serve it if it has not.
+    const GATHERED: u32 = 0;
+
+    /// How long to wait for more, with the line masked, before events are served; [`None`] if that
+    /// is to be at once. Whoever [closes](IrqLine::close) the line may wait for as long.
+    fn gather(&self) -> Option<Delta> {
+        None
+    }
+
     /// Serves `events`, which includes clearing them. Runs in the line's thread; may sleep.
     ///
     /// Returns the events that have come meanwhile, masked or not, as far as it knows.
@@ -224,6 +237,10 @@ impl<T: Service> ThreadedHandler for IrqThread<T> {
         for _ in 0..T::TURNS {
             if events == 0 {
                 break;
+            }
+            if let Some(delay) = self.0.gather() {
+                fsleep(delay);
+                events |= line.wanted(T::GATHERED);
             }
             events = line.wanted(self.0.serve(events));
             result = IrqReturn::Handled;

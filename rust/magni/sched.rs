@@ -306,6 +306,14 @@ impl Scheduler {
         }
     }
 
+    /// Whether jobs may be told a moment later that they have ended: there are several groups that
+    /// have more, none of them is realtime, and nobody waits for a slot, and so for the firmware.
+    pub(crate) fn has_time(&self) -> bool {
+        let [others @ .., realtime] = &self.at_work;
+        let working = others.iter().map(|count| count.load(Relaxed)).sum::<i32>();
+        working > 1 && realtime.load(Relaxed) == 0 && !self.slot_wanted.load(Relaxed)
+    }
+
     /// Has the scheduler look at everything. Does not sleep.
     fn kick(self: &Arc<Self>) {
         // One that is queued already has yet to look.

@@ -2,6 +2,7 @@
 
 //! The firmware's interrupt.
 
+use super::gather::Gather;
 use crate::{
     device::Upcall,
     irq::{
@@ -20,6 +21,7 @@ use crate::{
 };
 use kernel::{
     device::Device,
+    new_spinlock,
     prelude::*,
     static_lock_class,
     sync::{
@@ -29,10 +31,13 @@ use kernel::{
             AtomicFlag, //
         },
         wait::WaitQueue,
-        Arc, //
+        Arc,
+        SpinLock, //
     },
     time::{
         msecs_to_jiffies,
+        Delta,
+        Instant,
         Jiffies, //
     },
 };
@@ -51,6 +56,8 @@ pub(crate) struct McuEvents {
     pub(super) halting: AtomicFlag,
     /// The firmware answers nothing any more, until it is started again.
     dead: AtomicFlag,
+    #[pin]
+    gather: SpinLock<Gather>,
 }
 
 impl McuEvents {
@@ -64,6 +71,7 @@ impl McuEvents {
                 booted: AtomicFlag::new(false),
                 halting: AtomicFlag::new(false),
                 dead: AtomicFlag::new(false),
+                gather <- new_spinlock!(Gather::new(), "magni::fw::gather"),
             }),
             GFP_KERNEL,
         )
@@ -163,10 +171,19 @@ impl Service for JobIrq {
     // after the other take as many as they like.
     const TURNS: u32 = 4;
 
+    // All groups' events: they are found in memory, whether or not the register says so.
+    const GATHERED: u32 = !IRQ_GLOBAL;
+
+    fn gather(&self) -> Option<Delta> {
+        let moment = self.events.gather.lock().moment();
+        moment.filter(|_| self.upcall.has_time())
+    }
+
     fn serve(&self, events: u32) -> u32 {
         // Whoever waits for the firmware waits for this.
         let _section = self.events.acks.waking();
         let timer = JobIrqTimer::start();
+        let begun = Instant::now();
 
         // Before anything is read, so that an event that comes meanwhile is seen again. Writes to
         // registers are posted: this one has arrived when a read after it returns.
@@ -179,9 +196,10 @@ impl Service for JobIrq {
         self.events.acks.wake_all();
 
         if self.events.booted.load(ordering::Acquire) {
-            self.upcall.firmware_events(events);
-            timer.stop(&self.dev, events);
+            let slots = self.upcall.firmware_events(events & !IRQ_GLOBAL);
+            timer.stop(&self.dev, events & IRQ_GLOBAL | slots);
         }
+        self.events.gather.lock().note(begun);
         more
     }
 }

@@ -53,10 +53,10 @@ struct Taken {
 const CS_UNRECOVERABLE: u32 = 0x41;
 
 impl Scheduler {
-    /// The group slots in `slots`, a bit each, have something to report.
-    pub(crate) fn firmware_events(self: &Arc<Self>, slots: u32) {
+    /// The group slots in `slots`, a bit each, may have something to report; returns those that had.
+    pub(crate) fn firmware_events(self: &Arc<Self>, slots: u32) -> u32 {
         let _section = SignallingSection::enter();
-        self.slot_events(slots);
+        self.slot_events(slots)
     }
 
     /// The GPU could not translate an address: groups may have to end.
@@ -65,8 +65,9 @@ impl Scheduler {
     }
 
     /// Serves what the slots in `mask`, a bit each, report, and has the scheduler look if it should:
-    /// whoever asks for this in the middle of a look has seen some groups already.
-    pub(super) fn slot_events(self: &Arc<Self>, mask: u32) {
+    /// whoever asks for this in the middle of a look has seen some groups already. Returns those
+    /// that had something to report.
+    pub(super) fn slot_events(self: &Arc<Self>, mask: u32) -> u32 {
         let mut kick = false;
         let mut taken = [const { None }; MAX_SLOTS];
         let mut answered = 0;
@@ -86,6 +87,7 @@ impl Scheduler {
         if kick {
             self.kick();
         }
+        answered
     }
 
     /// Takes note of what slot `slot` reports, if it reports anything, and says so. The doorbell
