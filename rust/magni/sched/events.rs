@@ -176,6 +176,10 @@ impl Scheduler {
     fn sync_update(&self, slot: usize, group: &Group) -> bool {
         let mut kick = false;
         for (i, queue) in group.queues().iter().enumerate() {
+            // Most of a group's queues have nothing to say: this one has no job to be told of.
+            if !queue.has_jobs() {
+                continue;
+            }
             let reached = queue.reached();
             if self.has_faulted(slot, i) {
                 self.serve_faults(queue);
