@@ -13,9 +13,10 @@
 //! | read the word | suspend, ack; read INSERT | INSERT moved since asked: doorbell |
 //! | resident: doorbell; absent: ask the scheduler | it moved: the group is runnable | |
 //!
-//! So a job either sees that it has to ask, or is seen. Of two that pass each other both happen,
-//! which does no harm: a doorbell without news, a request for a group that is there. The tables of
-//! `residency.litmus` and `residency-enter.litmus` beside this file say the same to herd7.
+//! So a job either sees the new word, and does what that asks for, or is seen. Of two that pass
+//! each other both happen, which does no harm: a doorbell without news, a request for a group that
+//! is there, which is dropped. The tables of `residency.litmus` and `residency-enter.litmus` beside
+//! this file say the same to herd7.
 
 use kernel::{
     prelude::*,
