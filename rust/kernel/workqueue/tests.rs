@@ -388,6 +388,38 @@ mod tests {
         Ok(())
     }
 
+    /// A module goes when its guard has gone: not before all that is to be freed was.
+    #[test]
+    fn a_queue_stays_while_something_is_to_be_freed_there() -> Result {
+        static CLEANUP: ModuleQueue = ModuleQueue::new();
+        let guard = CLEANUP.init(c"magni-test")?;
+        let drops = Arc::new(Atomic::new(0), GFP_KERNEL)?;
+        let value = new_deferred!(Counted(drops.clone()), &CLEANUP)?;
+        let held = CLEANUP.hold()?;
+        let gone = Gate::new()?;
+        let exit = OwnedQueue::new_ordered().build(c"magni-test-exit")?;
+        let seen = gone.clone();
+        exit.try_spawn(GFP_KERNEL, move || {
+            drop(guard);
+            seen.pass();
+        })?;
+
+        assert!(!gone.wait_for_more_than(0));
+        drop(value);
+        assert!(!gone.wait_for_more_than(0));
+        // It still works for those who came before.
+        let item = Item::new()?;
+        assert!(held.queue().enqueue(item.clone()).is_ok());
+        flush_work(&item);
+        assert_eq!(item.runs.load(Relaxed), 1);
+        drop(held);
+        assert!(gone.wait_for(1));
+        assert_eq!(drops.load(Relaxed), 1);
+        assert_eq!(CLEANUP.hold().err(), Some(ENODEV));
+        gone.open.complete_all();
+        Ok(())
+    }
+
     #[test]
     fn a_queue_that_does_not_exist_frees_nothing() -> Result {
         static CLEANUP: ModuleQueue = ModuleQueue::new();
