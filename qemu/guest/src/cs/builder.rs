@@ -2,7 +2,7 @@
 
 //! Collects instructions and resolves labels.
 
-use super::{insn, Condition, Defer, FlushMode, Reg, Reg64, Scope, State};
+use super::{insn, Axis, Condition, Defer, FlushMode, Reg, Reg64, Scope, Selects, State};
 
 /// A position in a stream under construction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -178,6 +178,11 @@ impl Builder {
     /// Stores a register pair; asynchronous.
     pub fn store64(&mut self, src: Reg64, address: Reg64, offset: i16) -> &mut Self {
         self.raw(insn::store_multiple(src.lo(), 0b11, address, offset))
+    }
+
+    /// Starts the compute job that the registers describe; asynchronous.
+    pub fn run_compute(&mut self) -> &mut Self {
+        self.raw(insn::run_compute(1, Axis::X, Selects::default(), false))
     }
 
     /// Calls another stream.

@@ -27,7 +27,7 @@ const ALONE: &str = "fault-";
 const FAULTS: &str = "faults";
 
 /// The tests that every run does on the debug kernel.
-pub(super) const WATCHED: [&str; 20] = [
+pub(super) const WATCHED: [&str; 21] = [
     "endless_stream",
     "stream_stall",
     "cs_fault",
@@ -35,6 +35,7 @@ pub(super) const WATCHED: [&str; 20] = [
     "cs_unrecoverable",
     "mmu_fault_write",
     "sixteen_groups_hang",
+    "no_cores_for_longer_than_a_job_may_take",
     "stream_overwrites_its_ring_and_sync_objects",
     "terminate_ignored",
     "suspend_ignored",

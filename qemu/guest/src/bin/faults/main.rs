@@ -19,6 +19,7 @@ mod alloc;
 mod baseline;
 mod bystander;
 mod cases;
+mod cores;
 mod device;
 mod foreign;
 mod frame;
@@ -81,6 +82,7 @@ fn main() -> ExitCode {
     args.test_threads = Some(1);
 
     streams::tests(&mut tests);
+    cores::tests(&mut tests);
     model::tests(&mut tests);
     killed::tests(&mut tests);
     device::tests(&mut tests);
