@@ -151,15 +151,23 @@ TRACE_EVENT(magni_timeout,
 		  __get_str(dev_name), __entry->group, __entry->queue, __entry->seqno)
 );
 
+#define MAGNI_TRACE_TICK_CAUSES			\
+	{ 0, "event" },				\
+	{ 1, "period" },			\
+	{ 2, "recheck" }
+
 /*
- * The scheduler looked at everybody: how many groups waited for a slot, which slots were in use,
- * which got a group, which lost one.
+ * The scheduler looked at everybody: because something has happened, because a period has passed,
+ * or because it is time to read again the sync objects that groups wait for; how many groups waited
+ * for a slot, which slots were in use, which got a group, which lost one.
  */
 TRACE_EVENT(magni_tick,
-	TP_PROTO(const struct device *dev, u32 waiting, u32 resident, u32 started, u32 stopped),
-	TP_ARGS(dev, waiting, resident, started, stopped),
+	TP_PROTO(const struct device *dev, u32 cause, u32 waiting, u32 resident, u32 started,
+		 u32 stopped),
+	TP_ARGS(dev, cause, waiting, resident, started, stopped),
 	TP_STRUCT__entry(
 		__string(dev_name, dev_name(dev))
+		__field(u32, cause)
 		__field(u32, waiting)
 		__field(u32, resident)
 		__field(u32, started)
@@ -167,14 +175,15 @@ TRACE_EVENT(magni_tick,
 	),
 	TP_fast_assign(
 		__assign_str(dev_name);
+		__entry->cause = cause;
 		__entry->waiting = waiting;
 		__entry->resident = resident;
 		__entry->started = started;
 		__entry->stopped = stopped;
 	),
-	TP_printk("%s: waiting=%u resident=0x%x started=0x%x stopped=0x%x",
-		  __get_str(dev_name), __entry->waiting, __entry->resident, __entry->started,
-		  __entry->stopped)
+	TP_printk("%s: cause=%s waiting=%u resident=0x%x started=0x%x stopped=0x%x",
+		  __get_str(dev_name), __print_symbolic(__entry->cause, MAGNI_TRACE_TICK_CAUSES),
+		  __entry->waiting, __entry->resident, __entry->started, __entry->stopped)
 );
 
 /* The scheduler has chosen a group for the hardware; slot is the one it is in already, or -1. */

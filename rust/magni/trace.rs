@@ -28,7 +28,14 @@ declare_trace! {
     fn magni_job_run(dev: &Device, group: u32, queue: u32, seqno: u64, slot: i32);
     fn magni_job_done(dev: &Device, group: u32, queue: u32, seqno: u64, error: i32);
     fn magni_timeout(dev: &Device, group: u32, queue: u32, seqno: u64);
-    fn magni_tick(dev: &Device, waiting: u32, resident: u32, started: u32, stopped: u32);
+    fn magni_tick(
+        dev: &Device,
+        cause: u32,
+        waiting: u32,
+        resident: u32,
+        started: u32,
+        stopped: u32
+    );
     fn magni_tick_pick(dev: &Device, group: u32, priority: u32, slot: i32);
     fn magni_tick_timer(dev: &Device, on: bool);
     fn magni_group_state(dev: &Device, group: u32, state: u32, slot: i32);
@@ -107,13 +114,38 @@ impl QueueTag {
     }
 }
 
+/// Why the scheduler looks at everybody. The numbers are those in `include/magni_trace.h`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u32)]
+pub(crate) enum TickCause {
+    /// Something has happened.
+    Event = 0,
+    /// A period has passed while groups shared slots.
+    Period = 1,
+    /// Groups off the hardware wait for sync objects, which a CPU may have written.
+    Recheck = 2,
+}
+
 /// The scheduler looked at everybody: `waiting` groups wanted a slot; which groups were in which
 /// slots before that, and which are now.
 #[inline(always)]
-pub(crate) fn tick(dev: &Device, waiting: usize, before: &[Option<u32>], now: &[Option<u32>]) {
+pub(crate) fn tick(
+    dev: &Device,
+    cause: TickCause,
+    waiting: usize,
+    before: &[Option<u32>],
+    now: &[Option<u32>],
+) {
     if trace_enabled!(magni_tick) {
         let (resident, started, stopped) = changes(before, now);
-        magni_tick(dev, waiting as u32, resident, started, stopped);
+        magni_tick(
+            dev,
+            cause as u32,
+            waiting as u32,
+            resident,
+            started,
+            stopped,
+        );
     }
 }
 

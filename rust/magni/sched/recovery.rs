@@ -9,10 +9,10 @@
 
 use super::{
     group::Fate,
-    pick::Occasion,
     slots::bits,
     Scheduler, //
 };
+use crate::trace::TickCause;
 use kernel::{
     dma_fence::SignallingSection,
     prelude::*,
@@ -128,6 +128,6 @@ impl Scheduler {
             slots.frozen = true;
             self.abandon(&mut slots);
         }
-        self.look(Occasion::Event);
+        self.look(TickCause::Event);
     }
 }

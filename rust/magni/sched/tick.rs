@@ -32,7 +32,8 @@ use crate::{
     params::TICK_PERIOD_MS,
     trace::{
         self,
-        GroupState, //
+        GroupState,
+        TickCause, //
     },
 };
 use kernel::{
@@ -90,7 +91,7 @@ impl WorkItem for Scheduler {
     type Pointer = Arc<Scheduler>;
 
     fn run(this: Arc<Scheduler>) {
-        this.look(Occasion::Event);
+        this.look(TickCause::Event);
     }
 }
 
@@ -105,7 +106,7 @@ impl WorkItem<TICK> for Scheduler {
 
     fn run(this: Arc<Scheduler>) {
         this.ticking.store(false, Release);
-        this.look(Occasion::Tick);
+        this.look(TickCause::Period);
     }
 }
 
@@ -113,13 +114,17 @@ impl WorkItem<BLOCKED> for Scheduler {
     type Pointer = Arc<Scheduler>;
 
     fn run(this: Arc<Scheduler>) {
-        this.look(Occasion::Event);
+        this.look(TickCause::Recheck);
     }
 }
 
 impl Scheduler {
     /// Looks at everybody.
-    pub(super) fn look(self: &Arc<Self>, occasion: Occasion) {
+    pub(super) fn look(self: &Arc<Self>, cause: TickCause) {
+        let occasion = match cause {
+            TickCause::Period => Occasion::Tick,
+            TickCause::Event | TickCause::Recheck => Occasion::Event,
+        };
         let _section = SignallingSection::enter();
         // Said before anybody is looked at, so that no event gets lost.
         self.slot_wanted.store(true, Release);
@@ -148,7 +153,8 @@ impl Scheduler {
         self.slot_wanted.store(waits, Release);
         let blocked = !slots.waiting.blocked.is_empty();
         self.sync_wanted.store(blocked, Release);
-        trace::tick(&self.dev.dev, slots.waiting.count(), &before, &slots.ids());
+        let waiting = slots.waiting.count();
+        trace::tick(&self.dev.dev, cause, waiting, &before, &slots.ids());
         // What comes after a reset, or a sleep, begins with a look at everybody.
         if !usable(&slots) {
             return;
