@@ -9,13 +9,15 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{ensure, Context, Result};
+use guest::cs::{d, r, Condition, Scope};
+use guest::group::Stream;
 use guest::ioctl::Errno;
 use guest::kernel::poll;
 use guest::sync::FenceStatus;
-use guest::uapi::panthor::GROUP_PRIORITY_MEDIUM;
-use guest::Device;
+use guest::uapi::panthor::{GROUP_PRIORITY_HIGH, GROUP_PRIORITY_MEDIUM};
+use guest::{Device, GroupConfig};
 
-use crate::cx::{Gpu, Tests, TIMEOUT};
+use crate::cx::{Gpu, Tests, LS_MASK, TIMEOUT};
 
 const ROOT: &str = "/sys/kernel/tracing";
 
@@ -34,6 +36,7 @@ pub(crate) fn tests(t: &mut Tests) {
     t.add_if(own, "trace::a_job_from_submission_to_end", job);
     t.add_if(own, "trace::the_tick_stops", tick_stops);
     t.add_if(own, "trace::a_job_that_runs_too_long", too_long);
+    t.add_if(own, "trace::an_update_wakes_those_who_wait", woken);
 }
 
 /// The folder of the driver's events.
@@ -280,18 +283,23 @@ impl Seen {
     }
 }
 
+/// A stream that is busy until the word at `offset` is not zero.
+fn busy_until(gpu: &mut Gpu, offset: usize) -> Stream {
+    gpu.stream(|cs, va| {
+        let again = cs.here();
+        cs.move48(d(0), va + offset as u64)
+            .load32(r(2), d(0), 0)
+            .wait(LS_MASK)
+            .branch(Condition::Equal, r(2), again);
+    })
+}
+
 /// More groups than slots, all with jobs: the tick runs; when all have ended it does not.
 fn tick_stops() -> Result<()> {
     let mut gpu = Gpu::new(1)?;
     let slots = gpu.cx.csif.csg_slot_count as usize;
     let recorder = Recorder::new(&["magni_tick_timer", "magni_tick", "magni_tick_pick"])?;
-    let stream = gpu.stream(|cs, va| {
-        let again = cs.here();
-        cs.move48(guest::cs::d(0), va)
-            .load32(guest::cs::r(2), guest::cs::d(0), 0)
-            .wait(crate::cx::LS_MASK)
-            .branch(guest::cs::Condition::Equal, guest::cs::r(2), again);
-    });
+    let stream = busy_until(&mut gpu, 0);
     let timers = || -> Result<Vec<String>> {
         let lines = recorder.lines()?;
         lines
@@ -332,6 +340,156 @@ fn tick_stops() -> Result<()> {
     ensure!(
         seen.last().is_some_and(|on| on == "0"),
         "nobody waits, and the tick goes on: {seen:?}"
+    );
+    Ok(())
+}
+
+/// Bytes between two sync objects.
+const LINE: u64 = 64;
+/// Byte offset of the address of the sync object that is to be set.
+const OBJECT: usize = 8192;
+/// Byte offset of the word that says what is to be done now: [`SET`] or [`END`], or nothing more.
+const ORDER: usize = OBJECT + 8;
+/// Byte offset of the word that has the busy groups stop.
+const GO: usize = ORDER + 64;
+/// The object is to be set.
+const SET: u32 = 1;
+/// Nothing is to be done any more.
+const END: u32 = 2;
+
+/// A stream that sets the sync objects that the CPU names, and that has something to do all the time: neither a
+/// submission nor idleness has anybody look.
+fn setter(gpu: &mut Gpu) -> Stream {
+    gpu.stream(|cs, va| {
+        cs.move48(d(0), va).move48(d(2), 1).move32(r(8), 0);
+        let again = cs.here();
+        let end = cs.label();
+        cs.load32(r(6), d(0), ORDER as i16)
+            .wait(LS_MASK)
+            .branch(Condition::Equal, r(6), again)
+            .add_imm32(r(6), r(6), -(END as i32))
+            .branch(Condition::Equal, r(6), end)
+            .load64(d(4), d(0), OBJECT as i16)
+            .wait(LS_MASK)
+            .sync_set64(d(4), d(2), Scope::System)
+            .store32(r(8), d(0), ORDER as i16)
+            .wait(LS_MASK)
+            .branch(Condition::Always, r(6), again)
+            .bind(end);
+    })
+}
+
+/// The groups whose jobs were submitted, in that order.
+fn submitted(lines: &[(String, String)]) -> Result<Vec<u32>> {
+    let of_jobs = lines.iter().filter(|(name, _)| name == "magni_job_queue");
+    of_jobs
+        .map(|(_, text)| Ok(value(text, "group")?.parse()?))
+        .collect()
+}
+
+/// Where the states of a group are in the trace, and what they are.
+fn states(lines: &[(String, String)], group: u32) -> Result<Vec<(usize, &str)>> {
+    let mut states = Vec::new();
+    for (at, (name, text)) in lines.iter().enumerate() {
+        if name == "magni_group_state" && value(text, "group")? == group.to_string() {
+            states.push((at, value(text, "state")?));
+        }
+    }
+    Ok(states)
+}
+
+/// Whether the group has no slot since it waits for a sync object.
+fn is_blocked(lines: &[(String, String)], group: u32) -> Result<bool> {
+    Ok(states(lines, group)?
+        .last()
+        .is_some_and(|(_, state)| *state == "blocked"))
+}
+
+/// Why the scheduler looked when it last put the group on the hardware; `None` while it has not said so.
+fn cause_of_last_start(lines: &[(String, String)], group: u32) -> Result<Option<&str>> {
+    let states = states(lines, group)?;
+    let start = states.iter().rfind(|(_, state)| *state == "resident");
+    let (at, _) = start.context("the group never was on the hardware")?;
+    let tick = lines[*at..].iter().find(|(name, _)| name == "magni_tick");
+    tick.map(|(_, text)| value(text, "cause")).transpose()
+}
+
+/// Groups that lost their slots while they waited for sync objects, which the GPU sets: that it did has the scheduler
+/// look, which else would do so after a while all the same.
+fn woken() -> Result<()> {
+    let mut gpu = Gpu::new(1)?;
+    let slots = gpu.cx.csif.csg_slot_count;
+    let recorder = Recorder::new(&["magni_job_queue", "magni_group_state", "magni_tick"])?;
+    let mut groups = Vec::new();
+    for n in 0..slots {
+        let wait = gpu.wait_for(u64::from(n) * LINE);
+        groups.push((gpu.another_group(1)?, wait, gpu.cx.syncobj()?));
+    }
+    for (group, wait, done) in &groups {
+        group.submit(&[wait.on(0).sync(done.signal_op())])?;
+    }
+    let asleep = submitted(&recorder.lines()?)?;
+    // As many busy groups as slots take these from them, and keep them without jobs: with jobs they would take turns.
+    let busy = busy_until(&mut gpu, GO);
+    let busy = (0..slots)
+        .map(|_| {
+            let (group, done) = (gpu.another_group(1)?, gpu.cx.syncobj()?);
+            group.submit(&[busy.on(0).sync(done.signal_op())])?;
+            Ok((group, done))
+        })
+        .collect::<Result<Vec<_>>>()?;
+    let settled = poll(TIMEOUT, || {
+        let lines = recorder.lines()?;
+        let mut blocked = asleep.iter().map(|group| is_blocked(&lines, *group));
+        blocked.try_fold(true, |all, one| Ok(all && one?))
+    })?;
+    ensure!(settled, "groups that wait keep their slots from others");
+    gpu.data.write(GO, 1u32);
+    for (_, done) in &busy {
+        done.wait(TIMEOUT)?;
+    }
+    let (setter, end) = (setter(&mut gpu), gpu.cx.syncobj()?);
+    // Nor does it take turns with those that it wakes.
+    let mut config = GroupConfig::queues(1);
+    config.priority = GROUP_PRIORITY_HIGH;
+    let urgent = gpu.group_like(&config)?;
+    urgent
+        .submit(&[setter.on(0).sync(end.signal_op())])
+        .context("submit the job that sets sync objects")?;
+
+    for (n, (group, _, done)) in groups.iter().enumerate() {
+        let object = gpu.data.va() + n as u64 * LINE;
+        gpu.data.write(OBJECT, object);
+        gpu.data.write(ORDER, SET);
+        done.wait(TIMEOUT).with_context(|| format!("group {n}"))?;
+        let status = done.status()?;
+        ensure!(
+            status == FenceStatus::Signaled,
+            "group {n}'s job ended with {status:?}, it reports {:?}",
+            group.state()
+        );
+        let taken = poll(TIMEOUT, || Ok(gpu.data.read::<u32>(ORDER) == 0))?;
+        ensure!(taken, "the order for group {n} stays");
+    }
+    gpu.data.write(ORDER, END);
+    end.wait(TIMEOUT)?;
+
+    let mut causes = Vec::new();
+    let told = poll(TIMEOUT, || {
+        let lines = recorder.lines()?;
+        causes.clear();
+        for group in &asleep {
+            causes.extend(cause_of_last_start(&lines, *group)?.map(str::to_owned));
+        }
+        Ok(causes.len() == asleep.len())
+    })?;
+    ensure!(told, "a look begins and does not end: {causes:?}");
+    // Now and then it may be time to look just when an object was set.
+    let by_event = causes.iter().filter(|cause| *cause == "event").count();
+    ensure!(
+        4 * by_event >= 3 * causes.len(),
+        "of {} groups {by_event} were woken by what they waited for: {causes:?}",
+        causes.len()
     );
     Ok(())
 }
