@@ -85,6 +85,9 @@ connect_interrupts() {
     # Four vectors, enabled; memory decoding and bus mastering, INTx off.
     set_config $((cap + 2)) 21 00
     set_config 4 06 04
+    # A function without a driver that counts as asleep is left alone when the
+    # system goes to sleep; else the kernel would undo all this.
+    echo auto >"$PCI/power/control"
 }
 
 # control COMMAND...: give the emulated GPU an order of tests and print its reply; see
