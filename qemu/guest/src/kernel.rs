@@ -17,6 +17,10 @@ use crate::Device;
 const POLL: Duration = Duration::from_millis(2);
 /// How long a job may be on the GPU unless somebody says otherwise.
 const JOB_TIMEOUT: Duration = Duration::from_secs(5);
+/// The system's sleep.
+const SLEEP: &str = "/sys/power";
+/// How long a sleep lasts that is only practised.
+const SLEEP_SECONDS: &str = "/sys/module/suspend/parameters/pm_test_delay";
 /// The mount point of tracefs.
 const TRACING: &str = "/sys/kernel/tracing";
 
@@ -135,6 +139,64 @@ pub fn wait_for_sleep(device: &Device, timeout: Duration) -> Result<()> {
         "the GPU stays awake without work"
     );
     Ok(())
+}
+
+/// Whether the kernel can [practise](practise_sleep) the system's sleep.
+pub fn can_practise_sleep() -> bool {
+    Path::new(SLEEP).join("pm_test").exists()
+}
+
+/// Sends all tasks and devices to sleep, as when the whole system sleeps, and wakes them at once. If a device refuses,
+/// which wakes the others as well, this gives its name.
+///
+/// # Errors
+///
+/// If the system does not go to sleep for another reason.
+pub fn practise_sleep() -> Result<Option<String>> {
+    let write = |file: &str, text: &str| fs::write(Path::new(SLEEP).join(file), text);
+    // Else the kernel stays asleep for some seconds.
+    fs::write(SLEEP_SECONDS, "0").with_context(|| format!("write {SLEEP_SECONDS}"))?;
+    write("pm_test", "devices").context("have the kernel practise sleep")?;
+    let slept = write("state", "freeze");
+    write("pm_test", "none").context("end the practice")?;
+    let Err(error) = slept else {
+        return Ok(None);
+    };
+    let read = |file: &str| {
+        let path = Path::new(SLEEP).join("suspend_stats").join(file);
+        let text = fs::read_to_string(&path).with_context(|| format!("read {}", path.display()))?;
+        Ok::<_, anyhow::Error>(text.trim().to_owned())
+    };
+    ensure!(
+        error.raw_os_error() == Some(libc::EBUSY) && read("last_failed_step")? == "suspend",
+        "the system does not go to sleep: {error}, at the step {:?}",
+        read("last_failed_step")?
+    );
+    read("last_failed_dev").map(Some)
+}
+
+/// Keeps the GPU awake without work, unless the system sleeps, until this is dropped.
+#[derive(Debug)]
+pub struct Awake(PathBuf);
+
+impl Awake {
+    /// Wakes the GPU and keeps it awake.
+    ///
+    /// # Errors
+    ///
+    /// If it does not wake up.
+    pub fn keep(device: &Device) -> Result<Self> {
+        let control = sysfs(device)?.join("power/control");
+        fs::write(&control, "on").context("keep the GPU awake")?;
+        Ok(Self(control))
+    }
+}
+
+impl Drop for Awake {
+    fn drop(&mut self) {
+        // It costs power only if it does not go.
+        let _ = fs::write(&self.0, "auto");
+    }
 }
 
 /// The `name:\tvalue` lines of the device's fdinfo whose names end so, values in bytes.

@@ -34,6 +34,11 @@ impl Tests {
         }
     }
 
+    /// Whether the device is served by the C driver.
+    pub(crate) fn on_c_driver(&self) -> bool {
+        self.c_driver
+    }
+
     /// Adds a test that is ignored unless `condition` holds.
     pub(crate) fn add_if(&mut self, condition: bool, name: &str, test: fn() -> Result<()>) {
         self.add(name, test);

@@ -1,12 +1,17 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
 
-//! A GPU that sleeps when there is nothing to do.
+//! A GPU that sleeps when there is nothing to do, or with the whole system.
+//!
+//! When the system goes to sleep while groups are busy, the C driver lets it and counts the groups as idle ones: those
+//! for which there is no slot afterwards never get one again.
 
 use std::time::Duration;
 
 use anyhow::{ensure, Context, Result};
 use guest::cs::{d, Scope};
-use guest::kernel::{sleeps, wait_for_sleep};
+use guest::kernel::{
+    can_practise_sleep, poll, practise_sleep, sleeps, sysfs, wait_for_sleep, Awake,
+};
 use guest::sync::FenceStatus;
 use guest::uapi::panthor::GROUP_PRIORITY_MEDIUM;
 use guest::{GroupConfig, Job};
@@ -23,6 +28,17 @@ pub(super) fn tests(t: &mut Tests) {
     t.add("sched::power::rings_survive_sleep", rings);
     t.add("sched::power::no_sleep_with_jobs", no_sleep);
     t.add("sched::power::new_group_while_asleep", new_group);
+    let practice = can_practise_sleep();
+    t.add_if(
+        practice,
+        "sched::power::rings_survive_the_systems_sleep",
+        system_sleep,
+    );
+    t.add_if(
+        practice && !t.on_c_driver(),
+        "sched::c_stalls::the_system_is_to_sleep_while_groups_wait_for_a_slot",
+        system_sleep_with_jobs,
+    );
 }
 
 fn after_sleep() -> Result<()> {
@@ -123,4 +139,60 @@ fn new_group() -> Result<()> {
     guest::rig::run_ok_on(&gpu.cx, &fresh, store.on(0))?;
     ensure!(gpu.data.read::<u32>(0) == 1, "the job left nothing");
     Ok(())
+}
+
+/// The system sleeps, and the GPU with it, which would have stayed awake; groups on the hardware and off it go on.
+fn system_sleep() -> Result<()> {
+    let mut gpu = Gpu::new(1)?;
+    let _awake = Awake::keep(&gpu.cx.device)?;
+    let groups = (0..gpu.cx.csif.csg_slot_count * 2)
+        .map(|_| gpu.another_group(1))
+        .collect::<Result<Vec<_>>>()?;
+    let add = gpu.stream(|cs, va| {
+        cs.move48(d(0), va)
+            .move48(d(2), 1)
+            .sync_add64(d(0), d(2), Scope::System);
+    });
+    let mut want = 0u64;
+    for round in 0..3 {
+        for (n, group) in groups.iter().enumerate() {
+            guest::rig::run_ok_on(&gpu.cx, group, add.on(0))
+                .with_context(|| format!("round {round}, group {n}"))?;
+            want += 1;
+        }
+        let got: u64 = gpu.data.read(0);
+        ensure!(got == want, "round {round}: {got} jobs ran of {want}");
+        ensure!(!sleeps(&gpu.cx.device)?, "the GPU does not stay awake");
+        // What the last job used may still be in use when its fence has signalled.
+        let mut refused = None;
+        let slept = poll(TIMEOUT, || {
+            refused = practise_sleep()?;
+            Ok(refused.is_none())
+        })?;
+        ensure!(slept, "{refused:?} refuses to sleep, without any job");
+    }
+    Ok(())
+}
+
+/// The system is to sleep while groups with jobs wait for a slot. Whether it does or the driver refuses, they go on.
+fn system_sleep_with_jobs() -> Result<()> {
+    let mut gpu = Gpu::new(1)?;
+    let own = sysfs(&gpu.cx.device)?;
+    let own = own.file_name().context("the device has no name")?;
+    let count = gpu.cx.csif.csg_slot_count * 2;
+    let (board, crowd) = crowd(&mut gpu, count, GROUP_PRIORITY_MEDIUM)?;
+    board.all_go_on(&crowd, 1)?;
+    for round in 0..3 {
+        if let Some(other) = practise_sleep()?.filter(|name| own != name.as_str()) {
+            anyhow::bail!("{other} refuses to sleep, which has nothing to do with the GPU");
+        }
+        board
+            .all_go_on(&crowd, 2)
+            .with_context(|| format!("round {round}"))?;
+        let store = gpu.store(0, round + 1);
+        gpu.run_ok(store.on(0))
+            .with_context(|| format!("a job after round {round}"))?;
+    }
+    board.end(&crowd)?;
+    wait_for_sleep(&gpu.cx.device, SOON)
 }
