@@ -14,7 +14,10 @@ use super::{
         Progress,
         Queue, //
     },
-    slots::bits,
+    slots::{
+        bits,
+        Table, //
+    },
     Scheduler,
     MAX_SLOTS, //
 };
@@ -71,10 +74,15 @@ impl Scheduler {
         let mut kick = false;
         let mut taken = [const { None }; MAX_SLOTS];
         let mut answered = 0;
-        for (slot, place) in taken.iter_mut().enumerate() {
-            if mask & 1 << slot != 0 {
-                *place = self.take_events(slot, &mut kick);
-                answered |= u32::from(place.is_some()) << slot;
+        {
+            // Keeps two from serving the same event, and a slot from being given to another group
+            // before this one's events are served.
+            let table = self.table.lock();
+            for (slot, place) in taken.iter_mut().enumerate() {
+                if mask & 1 << slot != 0 {
+                    *place = self.take_events(&table, slot, &mut kick);
+                    answered |= u32::from(place.is_some()) << slot;
+                }
             }
         }
         if answered != 0 {
@@ -90,38 +98,31 @@ impl Scheduler {
         answered
     }
 
-    /// Takes note of what slot `slot` reports, if it reports anything, and says so. The doorbell
-    /// is to be rung.
-    fn take_events(&self, slot: usize, kick: &mut bool) -> Option<Taken> {
+    /// Takes note of what slot `slot` reports, if it reports anything, and says so; under the lock
+    /// of the table. The doorbell is to be rung.
+    fn take_events(&self, table: &Table, slot: usize, kick: &mut bool) -> Option<Taken> {
         let csg = self.dev.fw.csg(slot).ok()?;
+        let raised = csg.output.cs_irq_req();
+        let streams = raised ^ csg.input.cs_irq_ack();
+        let ack = csg.ack();
+        let events = (csg.req() ^ ack) & csg::EVENTS;
+        if streams == 0 && events == 0 {
+            return None;
+        }
+        // Before the streams are looked at, so that what comes meanwhile is reported again.
+        csg.input.set_cs_irq_ack(raised);
+        csg.set(events, ack);
+        // The firmware writes its state, then looks whether the last event was served; so the
+        // answer is out before the state is read.
+        dma_mb(Full);
+
+        let group = table.0.get(slot).cloned().flatten();
         let mut answered = 0;
-        let (group, events) = {
-            // Keeps two from serving the same event, and the slot from being given to another
-            // group before this one's events are served.
-            let table = self.table.lock();
-            let group = table.0.get(slot).cloned().flatten();
-
-            let raised = csg.output.cs_irq_req();
-            let streams = raised ^ csg.input.cs_irq_ack();
-            let ack = csg.ack();
-            let events = (csg.req() ^ ack) & csg::EVENTS;
-            if streams == 0 && events == 0 {
-                return None;
-            }
-            // Before the streams are looked at, so that what comes meanwhile is reported again.
-            csg.input.set_cs_irq_ack(raised);
-            csg.set(events, ack);
-            // The firmware writes its state, then looks whether the last event was served; so
-            // the answer is out before the state is read.
-            dma_mb(Full);
-
-            for stream in bits(streams) {
-                let (kick_now, answer) = self.stream_events(slot, stream, group.as_ref());
-                *kick |= kick_now;
-                answered |= u32::from(answer) << stream;
-            }
-            (group, events)
-        };
+        for stream in bits(streams) {
+            let (kick_now, answer) = self.stream_events(slot, stream, group.as_ref());
+            *kick |= kick_now;
+            answered |= u32::from(answer) << stream;
+        }
         if answered != 0 {
             csg.toggle_doorbells(answered);
         }
