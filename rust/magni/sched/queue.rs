@@ -574,8 +574,9 @@ impl Queue {
     }
 
     /// Gives the oldest job, which had all its time, more if it was `starved` of cores, now or
-    /// before; returns whether it did.
+    /// before; returns whether it did, or it has completed in the meantime.
     pub(crate) fn extend_time(self: &Arc<Self>, starved: bool) -> bool {
+        let _ = self.complete_jobs();
         let mut ring = self.ring.lock();
         let now = self.now();
         let more = ring.timer.extend(now, starved);

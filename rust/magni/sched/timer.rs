@@ -86,9 +86,12 @@ impl JobTimer {
         *self = Self::new();
     }
 
-    /// The clock says that the oldest job had its time, the last of it `starved` of cores or not.
-    /// Returns whether it gets more.
+    /// The clock said that the oldest job had its time, the last of it `starved` of cores or not.
+    /// Returns whether it gets more, or needs no more: it may have completed since.
     pub(crate) fn extend(&mut self, now: u64, starved: bool) -> bool {
+        if self.left(now) != Some(0) {
+            return true;
+        }
         let step = step_ms();
         self.owed = match (starved, self.owed) {
             (true, 0) => limit_ms(),
@@ -238,5 +241,23 @@ mod tests {
         timer.progress(limit_ms().into());
         assert_eq!(timer.left(limit_ms().into()), Some(limit_ms()));
         assert!(!timer.extend((2 * limit_ms()).into(), false));
+    }
+
+    #[test]
+    fn whoever_completes_while_the_firmware_is_asked_is_not_to_end() {
+        let limit = u64::from(limit_ms());
+        let mut timer = JobTimer::new();
+        timer.run(0);
+        assert_eq!(timer.left(limit), Some(0));
+        // It was the last job.
+        timer.clear();
+        assert!(timer.extend(limit, false));
+        assert_eq!(timer, JobTimer::new());
+        // There is another one, which has all of its time.
+        timer.run(0);
+        timer.progress(limit);
+        assert!(timer.extend(limit + 1, true));
+        assert_eq!(timer.left(limit + 1), Some(limit_ms() - 1));
+        assert!(!timer.extend(2 * limit, false));
     }
 }
