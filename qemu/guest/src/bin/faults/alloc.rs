@@ -27,7 +27,7 @@ use crate::Tests;
 pub(crate) const ROLE: &str = "balloon";
 /// Faults on request, per task.
 const FAIL_NTH: &str = "/proc/thread-self/fail-nth";
-/// How long one walk may take; then it goes on in larger steps.
+/// How long a walk goes from one allocation to the next; then its steps grow with the way.
 const PATIENCE: Duration = Duration::from_secs(60);
 /// No operation allocates so often.
 const TOO_MANY: u32 = 20_000;
@@ -65,6 +65,14 @@ fn prepare() -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// Which allocation fails after number `n`, when the walk has taken `time`.
+fn next(n: u32, time: Duration) -> u32 {
+    match time < PATIENCE {
+        true => n + 1,
+        false => n + 1 + n / 8,
+    }
 }
 
 /// Runs `operation` with its `n`th allocation failing; says whether it had so many.
@@ -130,10 +138,13 @@ fn walk(operation: Operation) -> Result<Line> {
     let start = Instant::now();
     let (mut n, mut points, mut failed) = (1, 0, 0);
     loop {
-        let gpu = Gpu::on(&frame.device, &GroupConfig::queues(2))?;
+        // A file of its own: when the answer of a call cannot be written, or the call that takes an
+        // object back cannot be read, the object stays until the file is closed.
+        let device = frame.device.reopen()?;
+        let gpu = Gpu::on(&device, &GroupConfig::queues(2))?;
         let va = gpu.cx.vm.reserve(4 << 20);
         let mut ready = Ready {
-            bo: Bo::new(&frame.device, 3 << 20, 0)?,
+            bo: Bo::new(&device, 3 << 20, 0)?,
             done: gpu.cx.syncobj()?,
             gpu,
             va,
@@ -163,7 +174,7 @@ fn walk(operation: Operation) -> Result<Line> {
             break;
         }
         points += 1;
-        n += 1 + (start.elapsed().as_secs() / PATIENCE.as_secs()) as u32 * 7;
+        n = next(n, start.elapsed());
         ensure!(n < TOO_MANY, "there is no end of allocations");
     }
     ensure!(failed > 0, "no allocation that failed made the call fail");
@@ -212,7 +223,7 @@ fn probe() -> Result<Line> {
             break;
         }
         points += 1;
-        n += 1 + (start.elapsed().as_secs() / PATIENCE.as_secs()) as u32 * 13;
+        n = next(n, start.elapsed());
         ensure!(n < TOO_MANY, "there is no end of allocations");
     }
     ensure!(failed > 0, "no allocation that failed made probe fail");
