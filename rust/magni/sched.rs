@@ -25,9 +25,12 @@ mod events;
 mod fifo;
 pub(crate) mod group;
 pub(crate) mod job;
+#[cfg(CONFIG_KUNIT = "y")]
+mod numbers;
 mod pick;
 pub(crate) mod pool;
 pub(crate) mod queue;
+mod rank;
 mod recovery;
 mod residency;
 mod slots;

@@ -7,10 +7,10 @@
 use super::{
     group::Group,
     pick::{
-        Rank,
         Seat,
         CLASSES, //
     },
+    rank::Rank,
     MAX_SLOTS, //
 };
 use crate::mmu::ActiveVm;
@@ -193,7 +193,7 @@ impl Slots {
         })
     }
 
-    /// The residents for [`arrange`](super::pick::arrange) and [`rotate`](super::pick::rotate).
+    /// The residents for [`arrange`](super::rank::arrange) and [`rotate`](super::rank::rotate).
     pub(super) fn ranks(&self) -> [Option<Rank>; MAX_SLOTS] {
         self.residents.each_ref().map(|resident| {
             let resident = resident.as_ref()?;

@@ -11,11 +11,11 @@ use super::{
         Fate,
         Group, //
     },
-    pick::{
+    queue::Queue,
+    rank::{
         arrange,
         rotate, //
     },
-    queue::Queue,
     slots::{
         bits,
         Slots, //
