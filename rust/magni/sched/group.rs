@@ -239,8 +239,9 @@ pub(crate) struct Inner {
     /// It has jobs, and is counted so in the scheduler.
     at_work: AtomicFlag,
 
-    /// When a realtime group last had jobs, in milliseconds since it was made.
-    rested_ms: Atomic<i64>,
+    /// When a realtime group last got its first job or ended its last, in milliseconds since it was
+    /// made.
+    turned_ms: Atomic<i64>,
 
     made: Instant<Monotonic>,
     /// Who made it, for messages.
@@ -429,6 +430,7 @@ impl Inner {
     /// The group may have got its first job.
     fn work(&self) {
         if !self.at_work.load(Relaxed) && !self.at_work.xchg(true, Full) {
+            self.note_turn();
             self.sched.begin_work(self.settings.priority);
             // It may have ended in between.
             self.rest();
@@ -442,10 +444,7 @@ impl Inner {
     /// between, so that a job that is not seen here finds the flag cleared.
     pub(super) fn rest(&self) {
         if !self.has_jobs() && self.at_work.xchg(false, Full) {
-            if self.settings.priority == Priority::Realtime {
-                self.rested_ms
-                    .store(self.made.elapsed().as_millis(), Relaxed);
-            }
+            self.note_turn();
             self.sched.end_work(self.settings.priority);
             // One may have come in between.
             if self.has_jobs() {
@@ -454,13 +453,22 @@ impl Inner {
         }
     }
 
-    /// Whether the group, which does nothing, keeps its slot from less urgent ones.
+    /// A realtime group begins or ends to have jobs.
+    fn note_turn(&self) {
+        if self.settings.priority == Priority::Realtime {
+            self.turned_ms
+                .store(self.made.elapsed().as_millis(), Relaxed);
+        }
+    }
+
+    /// Whether the group keeps its slot from less urgent ones when it does nothing. It may have jobs
+    /// all the same, that have completed and were not told of yet.
     pub(super) fn is_kept(&self) -> bool {
-        if self.settings.priority != Priority::Realtime || self.has_jobs() || !self.can_run() {
+        if self.settings.priority != Priority::Realtime || !self.can_run() {
             return false;
         }
         let now = self.made.elapsed().as_millis();
-        now.saturating_sub(self.rested_ms.load(Relaxed)) < KEPT_MS
+        now.saturating_sub(self.turned_ms.load(Relaxed)) < KEPT_MS
     }
 
     /// Whether a queue holds jobs that have not completed.
@@ -570,7 +578,7 @@ impl Group {
             state: LockedBy::new(&sched.slots, State::new(queues.len())?),
             stalled_hint: AtomicFlag::new(false),
             at_work: AtomicFlag::new(false),
-            rested_ms: Atomic::new(i64::MIN),
+            turned_ms: Atomic::new(i64::MIN),
             made: Instant::now(),
             pid: kernel::current!().group_leader().pid(),
             vm: vm.clone(),
