@@ -156,17 +156,32 @@ impl Gpu {
 
 /// Submits one job to `group` and waits for it; gives how it ended.
 pub fn run_on(cx: &Cx, group: &Group, job: Job) -> Result<FenceStatus> {
-    let done = cx.syncobj()?;
-    group
-        .submit(&[job.sync(done.signal_op())])
-        .context("submit")?;
-    done.wait(TIMEOUT).context("wait for the job")?;
-    done.status().context("status of the job's fence")
+    end(&submit(cx, group, job)?)
 }
 
 /// Runs one job on `group` that must end well.
 pub fn run_ok_on(cx: &Cx, group: &Group, job: Job) -> Result<()> {
-    let status = run_on(cx, group, job)?;
+    ends_well(group, &submit(cx, group, job)?)
+}
+
+/// Submits one job to `group`; gives what gets its fence.
+fn submit(cx: &Cx, group: &Group, job: Job) -> Result<Syncobj> {
+    let done = cx.syncobj()?;
+    group
+        .submit(&[job.sync(done.signal_op())])
+        .context("submit")?;
+    Ok(done)
+}
+
+/// Waits for a job; gives how it ended.
+fn end(done: &Syncobj) -> Result<FenceStatus> {
+    done.wait(TIMEOUT).context("wait for the job")?;
+    done.status().context("status of the job's fence")
+}
+
+/// Waits for a job of `group`, whose fence `done` gets and which must end well.
+pub fn ends_well(group: &Group, done: &Syncobj) -> Result<()> {
+    let status = end(done)?;
     ensure!(
         status == FenceStatus::Signaled,
         "the job ended with {status:?}, the group reports {:?}",

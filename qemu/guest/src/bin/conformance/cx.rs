@@ -4,7 +4,7 @@
 
 use anyhow::{bail, Context, Result};
 use guest::ioctl::{self, Errno};
-pub(crate) use guest::rig::{run_ok_on, run_on, Cx, Gpu, LS_MASK, TIMEOUT};
+pub(crate) use guest::rig::{ends_well, run_ok_on, run_on, Cx, Gpu, LS_MASK, TIMEOUT};
 use libtest_mimic::{Failed, Trial};
 
 /// A handle that no file has.

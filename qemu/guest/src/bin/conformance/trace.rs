@@ -17,7 +17,7 @@ use guest::sync::FenceStatus;
 use guest::uapi::panthor::{GROUP_PRIORITY_HIGH, GROUP_PRIORITY_MEDIUM};
 use guest::{Device, GroupConfig};
 
-use crate::cx::{Gpu, Tests, LS_MASK, TIMEOUT};
+use crate::cx::{ends_well, Gpu, Tests, LS_MASK, TIMEOUT};
 
 const ROOT: &str = "/sys/kernel/tracing";
 
@@ -461,13 +461,7 @@ fn woken() -> Result<()> {
         let object = gpu.data.va() + n as u64 * LINE;
         gpu.data.write(OBJECT, object);
         gpu.data.write(ORDER, SET);
-        done.wait(TIMEOUT).with_context(|| format!("group {n}"))?;
-        let status = done.status()?;
-        ensure!(
-            status == FenceStatus::Signaled,
-            "group {n}'s job ended with {status:?}, it reports {:?}",
-            group.state()
-        );
+        ends_well(group, done).with_context(|| format!("group {n}"))?;
         let taken = poll(TIMEOUT, || Ok(gpu.data.read::<u32>(ORDER) == 0))?;
         ensure!(taken, "the order for group {n} stays");
     }

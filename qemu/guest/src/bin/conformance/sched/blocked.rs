@@ -13,7 +13,7 @@ use guest::uapi::panthor::{GROUP_PRIORITY_LOW, GROUP_PRIORITY_MEDIUM};
 use guest::{Group, GroupConfig, Syncobj};
 
 use super::crowd::crowd;
-use crate::cx::{run_ok_on, Gpu, Tests, TIMEOUT};
+use crate::cx::{ends_well, run_ok_on, Gpu, Tests, TIMEOUT};
 
 /// Bytes between two sync objects.
 const LINE: u64 = 64;
@@ -54,13 +54,7 @@ fn waits(done: &Syncobj) -> Result<()> {
 
 fn all_end(groups: &[(Group, Syncobj)]) -> Result<()> {
     for (n, (group, done)) in groups.iter().enumerate() {
-        done.wait(TIMEOUT).with_context(|| format!("group {n}"))?;
-        let status = done.status()?;
-        ensure!(
-            status == FenceStatus::Signaled,
-            "group {n}'s job ended with {status:?}, it reports {:?}",
-            group.state()
-        );
+        ends_well(group, done).with_context(|| format!("group {n}"))?;
     }
     Ok(())
 }

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use anyhow::{ensure, Context, Result};
 use guest::cs::{d, Scope};
+use guest::group::Stream;
 use guest::kernel::{
     can_practise_sleep, poll, practise_sleep, sleeps, sysfs, wait_for_sleep, Awake,
 };
@@ -39,6 +40,15 @@ pub(super) fn tests(t: &mut Tests) {
         "sched::c_stalls::the_system_is_to_sleep_while_groups_wait_for_a_slot",
         system_sleep_with_jobs,
     );
+}
+
+/// A stream that adds one to the word at the beginning of the data buffer.
+fn counter(gpu: &mut Gpu) -> Stream {
+    gpu.stream(|cs, va| {
+        cs.move48(d(0), va)
+            .move48(d(2), 1)
+            .sync_add64(d(0), d(2), Scope::System);
+    })
 }
 
 fn after_sleep() -> Result<()> {
@@ -77,11 +87,7 @@ fn rings() -> Result<()> {
     let groups = (0..count)
         .map(|_| gpu.group_like(&config))
         .collect::<Result<Vec<_>>>()?;
-    let add = gpu.stream(|cs, va| {
-        cs.move48(d(0), va)
-            .move48(d(2), 1)
-            .sync_add64(d(0), d(2), Scope::System);
-    });
+    let add = counter(&mut gpu);
     let mut want = 0u64;
     for (round, jobs) in [1, 13, 31, 7].into_iter().enumerate() {
         let mut ends = Vec::new();
@@ -148,11 +154,7 @@ fn system_sleep() -> Result<()> {
     let groups = (0..gpu.cx.csif.csg_slot_count * 2)
         .map(|_| gpu.another_group(1))
         .collect::<Result<Vec<_>>>()?;
-    let add = gpu.stream(|cs, va| {
-        cs.move48(d(0), va)
-            .move48(d(2), 1)
-            .sync_add64(d(0), d(2), Scope::System);
-    });
+    let add = counter(&mut gpu);
     let mut want = 0u64;
     for round in 0..3 {
         for (n, group) in groups.iter().enumerate() {
