@@ -178,18 +178,20 @@ pub(crate) fn play(rest: &[String]) -> Result<()> {
                 let top = cs.here();
                 cs.branch(Condition::Always, r(0), top);
             });
-            let mut groups = Vec::new();
-            for ends in ends.chunks(5) {
-                let group = gpu.another_group(1)?;
+            // All groups before the first job: the endless ones' time runs from there on.
+            let groups = ends
+                .chunks(5)
+                .map(|ends| Ok((gpu.another_group(1)?, ends)))
+                .collect::<Result<Vec<_>>>()?;
+            for (group, ends) in &groups {
                 let jobs: Vec<Job> = (0..)
-                    .zip(ends)
+                    .zip(*ends)
                     .map(|(n, end)| {
                         let stream = if n == 0 { &endless } else { &store };
                         stream.on(0).sync(end.signal_op())
                     })
                     .collect();
                 group.submit(&jobs)?;
-                groups.push(group);
             }
             ready()
         }
