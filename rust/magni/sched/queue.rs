@@ -2,6 +2,11 @@
 
 //! A queue: a ring of instructions, and the jobs in it.
 
+mod clock;
+mod ending;
+
+pub(crate) use ending::Progress;
+
 use super::{
     fifo::{
         Fifo,
@@ -42,8 +47,7 @@ use kernel::{
         DriverFence,
         Fence,
         FenceContext,
-        FenceNames,
-        SignallingSection, //
+        FenceNames, //
     },
     drm::sched::JobQueue,
     impl_has_delayed_work, new_delayed_work, new_spinlock,
@@ -59,23 +63,18 @@ use kernel::{
         },
         barrier::{
             dma_mb,
-            Read,
             Write, //
         },
         Arc,
         SpinLock, //
     },
     time::{
-        msecs_to_jiffies,
         Instant,
         Monotonic, //
     },
     workqueue::{
-        DelayedOn,
         DelayedWork,
-        OwnedQueue,
-        SignallingQueue,
-        WorkItem, //
+        SignallingQueue, //
     },
 };
 
@@ -95,13 +94,6 @@ const IFACE_EXTRACT_INIT: usize = 8;
 /// The page that the firmware writes: EXTRACT.
 const IFACE_OUTPUT: usize = 4096;
 const IFACE_EXTRACT: usize = IFACE_OUTPUT;
-
-/// How often a queue that has jobs is looked at, in milliseconds: so long a job takes at most whose
-/// doorbell or whose interrupt got lost.
-const CHECK_MS: u32 = 500;
-
-/// Milliseconds until a timeout is reported again.
-const RETRY_MS: u32 = 100;
 
 /// How many jobs there are places for at first, once there is a job.
 const FIRST_PLACES: usize = 4;
@@ -163,21 +155,6 @@ struct Ring {
     slot: Option<u32>,
     /// When the timer's work comes.
     alarm: Alarm,
-}
-
-/// How far a queue had got: the value of its sync object.
-#[derive(Clone, Copy)]
-pub(crate) struct Reached(u64);
-
-/// What came of looking for jobs that have completed.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Progress {
-    /// Nothing has completed, though there are jobs.
-    None,
-    /// Jobs have completed, or there was none.
-    Some,
-    /// The sync object holds a value that the ring's jobs cannot have led to.
-    Nonsense,
 }
 
 pub(crate) struct Names;
@@ -492,177 +469,6 @@ impl Queue {
         Ok((shared, slot))
     }
 
-    /// How far the queue has got.
-    ///
-    /// A fault is reported before the sync object passes the job that it was in: so who reads this,
-    /// then serves the faults that are reported, knows of all jobs so far which of them have failed.
-    pub(crate) fn reached(&self) -> Reached {
-        // It is inside of the buffer.
-        let seqno = self.syncs.cpu().read64(self.index * SYNC_BYTES);
-        // Faults, and what the jobs wrote, are read after this.
-        dma_mb(Read);
-        Reached(seqno.unwrap_or(0))
-    }
-
-    /// Signals the jobs that have completed, in order, those that failed with their error.
-    pub(crate) fn complete_jobs(&self) -> Progress {
-        let reached = self.reached();
-        self.sched.serve_faults(self);
-        self.complete_to(reached)
-    }
-
-    /// Signals the jobs that had completed at `reached`, in order. The faults that were reported by
-    /// then have been served.
-    pub(crate) fn complete_to(&self, Reached(done): Reached) -> Progress {
-        let _section = SignallingSection::enter();
-        let mut progress = Progress::None;
-        loop {
-            let ending = self.ending.lock();
-            let job = {
-                let mut ring = self.ring.lock();
-                if done > ring.seqno && ring.dead.is_none() {
-                    return Progress::Nonsense;
-                }
-                let completed = ring.jobs.front().is_some_and(|job| job.seqno() <= done);
-                let job = completed.then(|| ring.jobs.pop()).flatten();
-                if ring.jobs.is_empty() {
-                    self.at_work.store(false, Release);
-                    ring.timer.clear();
-                    progress = Progress::Some;
-                } else if job.is_some() {
-                    ring.timer.progress(self.now());
-                    progress = Progress::Some;
-                }
-                job
-            };
-            let Some(job) = job else {
-                return progress;
-            };
-            self.account(&job);
-            let power = job.end(&self.tag, None);
-            drop(ending);
-            // May take the power away, which takes longer.
-            drop(power);
-        }
-    }
-
-    /// Adds what a job that has completed has used to its file's usage.
-    fn account(&self, job: &InFlight) {
-        if job.measured == Mask::NONE {
-            return;
-        }
-        let at = sample_offset(u64::from(job.start()) & (self.ring_bo.size() - 1));
-        let read = |offset: u64| self.samples.cpu().read64(at + offset as usize);
-        // It is inside of the buffer.
-        if let (Ok(cycles_before), Ok(cycles_after), Ok(ticks_before), Ok(ticks_after)) = (
-            read(Sample::CYCLES_BEFORE),
-            read(Sample::CYCLES_AFTER),
-            read(Sample::TICKS_BEFORE),
-            read(Sample::TICKS_AFTER),
-        ) {
-            let sample = Sample {
-                cycles: (cycles_before, cycles_after),
-                ticks: (ticks_before, ticks_after),
-            };
-            self.usage.add(job.measured, &sample);
-        }
-    }
-
-    /// Whether the oldest job has had all its time, and has not completed all the same.
-    pub(crate) fn is_overdue(&self) -> bool {
-        self.complete_jobs() != Progress::Some && self.ring.lock().timer.left(self.now()) == Some(0)
-    }
-
-    /// Gives the oldest job, which had all its time, more if it was `starved` of cores, now or
-    /// before; returns whether it did, or it has completed in the meantime.
-    pub(crate) fn extend_time(self: &Arc<Self>, starved: bool) -> bool {
-        let _ = self.complete_jobs();
-        let mut ring = self.ring.lock();
-        let now = self.now();
-        let more = ring.timer.extend(now, starved);
-        self.arm_timer(&mut ring, now);
-        more
-    }
-
-    /// Tells who traces that the oldest job had all its time.
-    pub(crate) fn trace_timeout(&self) {
-        if let Some(job) = self.ring.lock().jobs.front() {
-            self.tag.timeout(job.seqno());
-        }
-    }
-
-    /// The firmware has reported that a job failed; the queue goes on behind it.
-    ///
-    /// As far as is known the firmware is still at that job, because it waits for the report to be
-    /// accepted. Should it not have waited, the sync object says that the job before failed.
-    pub(crate) fn fault_current(&self, error: Error) -> Result {
-        let at = self.index * SYNC_BYTES;
-        let extract = self.iface.cpu().read64(IFACE_EXTRACT)?;
-        let done = self.syncs.cpu().read64(at)?;
-        let failed = self.syncs.cpu().read32(at + SYNC_STATUS)? != 0;
-
-        let mut ring = self.ring.lock();
-        let passed = ring
-            .jobs
-            .find_mut(|job| failed && job.seqno() == done && !job.faulted);
-        if let Some(job) = passed {
-            job.faulted = true;
-            job.fence.set_error(error);
-            return Ok(());
-        }
-        let insert = ring.insert;
-        // How far everything is from the end, which is no more than a ring: that does not wrap.
-        let Some(left) = insert
-            .checked_sub(extract)
-            .filter(|left| *left <= self.ring_bo.size())
-        else {
-            return Ok(());
-        };
-        let left = left as u32;
-        let behind = |at: u32| (insert as u32).wrapping_sub(at);
-        if let Some(job) = ring.jobs.find_mut(|job| behind(job.end) < left) {
-            if left <= behind(job.start()) {
-                job.faulted = true;
-                job.fence.set_error(error);
-            }
-        }
-        Ok(())
-    }
-
-    /// Ends all jobs with `error`, and refuses those that come.
-    ///
-    /// Only when the GPU can no longer write to what belongs to the jobs. Those on the GPU who
-    /// wait for the queue's sync object are let go.
-    pub(crate) fn kill(&self, error: Error) {
-        // Jobs that have completed did not fail.
-        let _ = self.complete_jobs();
-
-        let _section = SignallingSection::enter();
-        loop {
-            let ending = self.ending.lock();
-            let job = {
-                let mut ring = self.ring.lock();
-                ring.dead.get_or_insert(error);
-                ring.timer.clear();
-                let job = ring.jobs.pop();
-                self.at_work.store(!ring.jobs.is_empty(), Release);
-                job
-            };
-            let Some(job) = job else {
-                break;
-            };
-            let power = job.end(&self.tag, Some(error));
-            drop(ending);
-            drop(power);
-        }
-
-        let seqno = self.ring.lock().seqno;
-        let at = self.index * SYNC_BYTES;
-        // Both are inside the buffer.
-        let _ = self.syncs.cpu().write32(at + SYNC_STATUS, u32::MAX);
-        let _ = self.syncs.cpu().write64(at, seqno);
-    }
-
     /// Tells the firmware, before it takes up the ring, how far it had got.
     ///
     /// It sees all jobs that are in the ring now. Those that come later either find the group
@@ -674,110 +480,6 @@ impl Queue {
         let mut ring = self.ring.lock();
         ring.shown = ring.insert;
         Ok(())
-    }
-
-    /// The group is on the hardware, in slot `slot`, from now on; that it is resident is said.
-    ///
-    /// Returns whether a job came since [`take_up`](Self::take_up) that may have rung no doorbell.
-    #[must_use]
-    pub(crate) fn enter_hardware(self: &Arc<Self>, slot: u32) -> bool {
-        let mut ring = self.ring.lock();
-        ring.slot = Some(slot);
-        if !ring.jobs.is_empty() {
-            self.run_timer(&mut ring);
-        }
-        ring.shown != ring.insert
-    }
-
-    /// The group is off the hardware, but the oldest job waits for something that others do.
-    pub(crate) fn resume_clock(self: &Arc<Self>) {
-        let mut ring = self.ring.lock();
-        if !ring.jobs.is_empty() {
-            self.run_timer(&mut ring);
-        }
-    }
-
-    /// The group is off the hardware from now on, or about to be: its jobs get no older.
-    pub(crate) fn leave_hardware(&self) {
-        let mut ring = self.ring.lock();
-        ring.slot = None;
-        ring.timer.stop(self.now());
-    }
-
-    /// Lets the oldest job's clock run, and sees to it that somebody looks at it.
-    fn run_timer(self: &Arc<Self>, ring: &mut Ring) {
-        let now = self.now();
-        ring.timer.run(now);
-        self.arm_timer(ring, now);
-    }
-
-    /// Makes up for a doorbell or an interrupt that got lost.
-    fn recheck(&self) {
-        // First, and whatever comes of the jobs: the line would stay dead for everybody else.
-        self.sched.dev.fw.recheck_interrupt();
-        // Nonsense is left to whoever looks because the firmware reports something.
-        let _ = self.complete_jobs();
-        let slot = {
-            let ring = self.ring.lock();
-            ring.slot.filter(|_| !ring.jobs.is_empty())
-        };
-        let Some(slot) = slot else {
-            return;
-        };
-        if self.has_unfetched().is_ok_and(|unfetched| unfetched) {
-            // Should the slot be another's by now, that one is looked at.
-            self.sched.dev.fw.ring_group_doorbell(slot as usize);
-        }
-    }
-
-    /// Has the timer's work come in time, if the clock runs.
-    fn arm_timer(self: &Arc<Self>, ring: &mut Ring, now: u64) {
-        if let Some(left) = ring.timer.left(now) {
-            self.set_alarm(ring, now, left.min(CHECK_MS));
-        }
-    }
-
-    /// Has the timer's work come within `delay` milliseconds.
-    fn set_alarm(self: &Arc<Self>, ring: &mut Ring, now: u64, delay: u32) {
-        if ring.alarm.set(now, delay) {
-            OwnedQueue::mod_delayed(self.clone(), msecs_to_jiffies(delay));
-        }
-    }
-}
-
-impl DelayedOn for Queue {
-    fn delayed_on(&self) -> &OwnedQueue {
-        &self.timeouts
-    }
-}
-
-impl WorkItem for Queue {
-    type Pointer = Arc<Queue>;
-
-    /// The timer has fired: the oldest job may have run for too long.
-    fn run(this: Arc<Queue>) {
-        let left = {
-            let mut ring = this.ring.lock();
-            ring.alarm.fired();
-            ring.timer.left(this.now())
-        };
-        if left != Some(0) {
-            this.recheck();
-            let mut ring = this.ring.lock();
-            return this.arm_timer(&mut ring, this.now());
-        }
-        if this.complete_jobs() == Progress::Some {
-            let mut ring = this.ring.lock();
-            this.arm_timer(&mut ring, this.now());
-        } else {
-            this.jobs.report_fault();
-            // Should the scheduler's oldest job be one that has ended and was not yet freed, it
-            // has to be told again.
-            let mut ring = this.ring.lock();
-            if !ring.jobs.is_empty() {
-                this.set_alarm(&mut ring, this.now(), RETRY_MS);
-            }
-        }
     }
 }
 
