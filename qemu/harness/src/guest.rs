@@ -47,8 +47,9 @@ pub(crate) fn write_initramfs(settings: &Settings, plan: &Plan, path: &Path) -> 
     };
     let environment = format!(
         "MODULE={name}\nMODULE_ARGS='{module_args}'\nPLATFORM_DRIVER={name}\nFIRMWARE={FIRMWARE}\n\
-         export MAGNI_SLOWER={}\n",
-        plan.slower()
+         export MAGNI_SLOWER={}\n{}",
+        plan.slower(),
+        variables(&module_args)
     );
     archive.file("/lib/magni/env.sh", 0o644, environment.as_bytes())?;
     ensure!(
@@ -69,6 +70,20 @@ pub(crate) fn write_initramfs(settings: &Settings, plan: &Plan, path: &Path) -> 
         archive.file(path, 0o644, content)?;
     }
     archive.finish()
+}
+
+/// Tells the guest's programs how the module was loaded, as its parameters are not in sysfs: `job_timeout_ms=N`
+/// is `MAGNI_JOB_TIMEOUT_MS`.
+fn variables(module_args: &str) -> String {
+    let export = |(name, value): (&str, &str)| {
+        let name = name.to_uppercase();
+        ["export MAGNI_", &name, "='", value, "'\n"].concat()
+    };
+    module_args
+        .split_whitespace()
+        .filter_map(|arg| arg.split_once('='))
+        .map(export)
+        .collect()
 }
 
 /// Adds the driver's module and everything it depends on, numbered in load order.
@@ -106,4 +121,18 @@ fn add_modules(settings: &Settings, plan: &Plan, archive: &mut Archive) -> Resul
         0o644,
         &module.image,
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn programs_know_the_parameters() {
+        assert_eq!(
+            variables("job_timeout_ms=20 bare  ping_period_ms=7"),
+            "export MAGNI_JOB_TIMEOUT_MS='20'\nexport MAGNI_PING_PERIOD_MS='7'\n"
+        );
+        assert_eq!(variables(" "), "");
+    }
 }

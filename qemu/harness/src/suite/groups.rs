@@ -14,19 +14,16 @@ use crate::settings::{Driver, Kernel, Settings};
 /// Conformance tests that Magni does not pass yet, one name a line.
 const NOT_YET: &str = include_str!("not-yet");
 
-/// Conformance tests that the debug kernel skips: it is built without `CONFIG_PM_DEBUG`, and so cannot practise the
-/// system's sleep.
-const NOT_ON_DEBUG: [&str; 2] = [
-    "sched::power::rings_survive_the_systems_sleep",
-    "sched::c_stalls::the_system_is_to_sleep_while_groups_wait_for_a_slot",
-];
+/// Conformance tests about jobs that run too long; on the debug kernel they are run where a job may not take as long
+/// as elsewhere there.
+const TIMEOUTS: &str = "sched::timeout::";
 
-/// Parts of names of conformance tests that are not run on a target.
+/// Parts of names of conformance tests that are not run with the others on a target.
 fn left_out(Target(driver, kernel): Target) -> Vec<&'static str> {
     let mut words = match driver {
         // C panthor of 7.3.4 ends the kernel, hangs for good, overwrites its own ring, uses an
         // address space that has faulted, or forgets what a group used in these; and it has not
-        // the trace events of the last four.
+        // the trace events of the last ones.
         Driver::Panthor => vec![
             "c_oopses::",
             "c_stalls::",
@@ -37,6 +34,7 @@ fn left_out(Target(driver, kernel): Target) -> Vec<&'static str> {
             "trace::the_tick_stops",
             "trace::a_job_that_runs_too_long",
             "trace::an_update_wakes_those_who_wait",
+            "trace::those_who_wait_are_looked_at",
         ],
         Driver::Magni => NOT_YET
             .lines()
@@ -44,7 +42,7 @@ fn left_out(Target(driver, kernel): Target) -> Vec<&'static str> {
             .collect(),
     };
     if kernel == Kernel::Debug {
-        words.extend(NOT_ON_DEBUG);
+        words.push(TIMEOUTS);
     }
     words
 }
@@ -106,20 +104,28 @@ pub(crate) fn all(settings: &Settings, extent: Extent) -> Result<Vec<Group>> {
     let faults = self::parts(settings, "faults").map_err(|error| format!("{error:#}"));
     for name in left_out(Target(Driver::Magni, Kernel::Debug)) {
         ensure!(
-            parts.iter().any(|part| part == name),
+            parts.iter().any(|part| part.contains(name)),
             "{name} is left out, but there is no such test"
         );
     }
     let stock = |driver| Target(driver, Kernel::Stock);
     let debug = Target(Driver::Magni, Kernel::Debug);
-    let together = |wanted: &[&str]| faults::together(debug, &faults, wanted);
+    let together = |target: Target, wanted: &[&str]| {
+        let mut group = faults::together(target, &faults, wanted);
+        if target == debug {
+            group = group.conformance("conformance-timeout", &parts, TIMEOUTS, &[], 300);
+        }
+        group.without_leaks()
+    };
     let kunit = debug::kunit(settings);
     let mut groups = Vec::new();
     // The longest first: they run side by side.
     match extent {
         Extent::Short => {
             groups.push(kunit.followed_by(watched(debug, &parts)));
-            groups.push(together(&faults::WATCHED).followed_by(faults::soak(Kernel::Debug, 20)));
+            groups.push(
+                together(debug, &faults::WATCHED).followed_by(faults::soak(Kernel::Debug, 20)),
+            );
             groups.push(lifecycle(debug, 10));
         }
         Extent::Full => {
@@ -128,8 +134,8 @@ pub(crate) fn all(settings: &Settings, extent: Extent) -> Result<Vec<Group>> {
             groups.push(lifecycle(debug, 200));
             groups.push(firmware(debug));
             groups.extend(refused(debug));
-            groups.push(together(&[]));
-            groups.push(faults::together(stock(Driver::Magni), &faults, &[]));
+            groups.push(together(debug, &[]));
+            groups.push(together(stock(Driver::Magni), &[]));
             groups.push(faults::soak(Kernel::Debug, 60));
         }
     }
@@ -170,7 +176,7 @@ fn refused(target: Target) -> Vec<Group> {
 }
 
 /// The driver under test and the kernel it runs on.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) struct Target(pub(super) Driver, pub(super) Kernel);
 
 impl Target {
@@ -213,6 +219,40 @@ impl Group {
             check,
         });
         self.plan = self.plan.then([Step::new(name, command, seconds)]);
+        self
+    }
+
+    /// Adds a step that runs those tests of the program `conformance`, whose names are `parts`, that begin with
+    /// `word` and hold none of the words of `left_out`.
+    fn conformance(
+        mut self,
+        step: &str,
+        parts: &[String],
+        word: &str,
+        left_out: &[&str],
+        seconds: u64,
+    ) -> Self {
+        let skips: String = left_out
+            .iter()
+            .map(|word| [" --skip ", word].concat())
+            .collect();
+        let command = format!("conformance --color never --test-threads 1{skips} {word}");
+        self = self.case(step, command.trim_end(), seconds);
+        let boot = self
+            .prefix
+            .split("::")
+            .next()
+            .unwrap_or_default()
+            .to_owned();
+        let parts = parts
+            .iter()
+            .filter(|part| part.starts_with(word))
+            .filter(|part| !left_out.iter().any(|word| part.contains(word)));
+        self.cases.extend(parts.map(|part| Case {
+            name: format!("{boot}::conformance::{part}"),
+            step: step.to_owned(),
+            check: Check::Part(part.clone()),
+        }));
         self
     }
 
@@ -276,24 +316,8 @@ fn programs(target: Target, parts: &[String]) -> Group {
     if driver == Driver::Magni && kernel == Kernel::Debug {
         group.plan.module_args = JOB_TIMEOUT_OF_DEBUG.to_owned();
     }
-    let left_out = left_out(target);
-    let skips: String = left_out
-        .iter()
-        .map(|word| [" --skip ", word].concat())
-        .collect();
-    let command = format!("conformance --color never --test-threads 1{skips}");
-    group = group.case("conformance", &command, 1200);
-    for part in parts {
-        if left_out.iter().any(|word| part.contains(word)) {
-            continue;
-        }
-        group.cases.push(Case {
-            name: format!("{}::conformance::{part}", target.name()),
-            step: "conformance".to_owned(),
-            check: Check::Part(part.clone()),
-        });
-    }
     group
+        .conformance("conformance", parts, "", &left_out(target), 1200)
         .case("stress", "stress", 1200)
         .case("taint", "taint", 30)
         .without_leaks()
@@ -302,21 +326,9 @@ fn programs(target: Target, parts: &[String]) -> Group {
 /// The guest programs on the debug kernel, as far as every run does them.
 fn watched(target: Target, parts: &[String]) -> Group {
     let mut group = Group::new(target, "programs", Plan::with_driver).case("smoke", "smoke", 300);
-    let left_out = left_out(target);
     for word in WATCHED {
-        let names: Vec<&String> = parts
-            .iter()
-            .filter(|part| part.starts_with(word))
-            .filter(|part| !left_out.iter().any(|word| part.contains(word)))
-            .collect();
         let step = format!("conformance-{}", word.trim_end_matches(':'));
-        let command = format!("conformance --color never --test-threads 1 {word}");
-        group = group.case(&step, &command, 600);
-        group.cases.extend(names.into_iter().map(|part| Case {
-            name: format!("{}::conformance::{part}", target.name()),
-            step: step.clone(),
-            check: Check::Part(part.clone()),
-        }));
+        group = group.conformance(&step, parts, word, &left_out(target), 600);
     }
     group.plan.module_args = JOB_TIMEOUT_OF_DEBUG.to_owned();
     group
