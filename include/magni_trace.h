@@ -158,7 +158,7 @@ TRACE_EVENT(magni_timeout,
 
 /*
  * The scheduler looked at everybody: because something has happened, because a period has passed,
- * or because it is time to read again the sync objects that groups wait for; how many groups waited
+ * or because it is time to look again at groups that wait for sync objects; how many groups waited
  * for a slot, which slots were in use, which got a group, which lost one.
  */
 TRACE_EVENT(magni_tick,
@@ -206,7 +206,7 @@ TRACE_EVENT(magni_tick_pick,
 		  __get_str(dev_name), __entry->group, __entry->priority, __entry->slot)
 );
 
-/* The periodic tick starts, because groups wait for slots that others have, or stops. */
+/* The periodic tick starts, because groups share slots or the GPU, or stops. */
 TRACE_EVENT(magni_tick_timer,
 	TP_PROTO(const struct device *dev, bool on),
 	TP_ARGS(dev, on),

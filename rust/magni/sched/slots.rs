@@ -205,21 +205,39 @@ impl Slots {
         })
     }
 
-    /// Whether two groups of the same priority are on the hardware and have jobs: they have to take
-    /// turns in being preferred.
-    pub(super) fn is_contended(&self) -> bool {
-        let mut seen = 0u8;
+    /// Whether groups on the hardware have to take turns in being preferred.
+    pub(super) fn contention(&self) -> Contention {
+        let (mut seen, mut busy) = (0u8, 0u8);
+        let mut contention = Contention::None;
         for resident in self.residents.iter().flatten() {
             let class = 1 << resident.group.settings().priority as u8;
-            if resident.group.has_jobs() {
-                if seen & class != 0 {
-                    return true;
+            if !resident.group.has_jobs() {
+                continue;
+            }
+            if seen & class != 0 {
+                contention = contention.max(Contention::Stalled);
+            }
+            seen |= class;
+            if !resident.stalled {
+                if busy & class != 0 {
+                    return Contention::Busy;
                 }
-                seen |= class;
+                busy |= class;
             }
         }
-        false
+        contention
     }
+}
+
+/// Whether groups of the same priority are on the hardware that have jobs.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Contention {
+    /// No two of them.
+    None,
+    /// There are, but of each priority only one at most could use its turn, when it was asked last.
+    Stalled,
+    /// There are two that can use their turns.
+    Busy,
 }
 
 /// Who is on the hardware, for those who must not wait for [`Slots`].

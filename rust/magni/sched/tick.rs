@@ -5,7 +5,8 @@
 //! [`Scheduler::look`] does it all, on one work queue. Whenever something has happened it gives
 //! free slots, and those of groups that do nothing, to groups that wait. As long as somebody waits
 //! for a slot, or for its turn in being preferred on the hardware, there is a tick beside that,
-//! which makes the busy share. It stops when nobody does.
+//! which makes the busy share. It stops when nobody does. Those who wait for sync objects are
+//! looked at now and then.
 //!
 //! No memory is allocated here: groups are on lists through links of their own.
 
@@ -21,6 +22,7 @@ use super::{
     },
     slots::{
         bits,
+        Contention,
         Slots, //
     },
     Limits,
@@ -68,9 +70,10 @@ use kernel::{
     },
 };
 
-/// How often sync objects are looked at that groups off the hardware wait for, in milliseconds.
+/// How often groups are looked at that wait for sync objects, in milliseconds.
 ///
-/// The GPU reports what it writes, so this is for those that are written by a CPU.
+/// For those off the hardware the GPU reports what it writes, so this is for what is written by a
+/// CPU. Of those on it nothing is reported when they go on.
 const RECHECK_MS: u32 = 100;
 
 /// How many periods there are between two ticks at most, when it takes long to switch.
@@ -138,7 +141,7 @@ impl Scheduler {
         let usable = |slots: &Slots| !slots.frozen && !slots.asleep && !self.is_stuck();
         if usable(&slots) {
             let begun = Instant::<Monotonic>::now();
-            self.share(&mut slots, occasion);
+            self.share(&mut slots, cause, occasion);
             if occasion == Occasion::Tick {
                 // From here on, so that the groups have all of the period, however long it took to
                 // switch between them; and that is not to take most of the time.
@@ -159,7 +162,8 @@ impl Scheduler {
         if !usable(&slots) {
             return;
         }
-        let ticks = waits || slots.is_contended();
+        let contention = slots.contention();
+        let ticks = waits || contention == Contention::Busy;
         if ticks != slots.ticks {
             slots.ticks = ticks;
             trace::tick_timer(&self.dev.dev, ticks);
@@ -167,7 +171,7 @@ impl Scheduler {
         if ticks {
             self.continue_ticking(&slots);
         }
-        if blocked {
+        if blocked || !ticks && contention == Contention::Stalled {
             OwnedQueue::mod_delayed::<_, BLOCKED>(self.clone(), msecs_to_jiffies(RECHECK_MS));
         }
     }
@@ -311,17 +315,21 @@ impl Scheduler {
     }
 
     /// Gives the slots to those who are to have them.
-    fn share(self: &Arc<Self>, slots: &mut Slots, occasion: Occasion) {
+    fn share(self: &Arc<Self>, slots: &mut Slots, cause: TickCause, occasion: Occasion) {
         let tick = occasion == Occasion::Tick;
-        if !slots.waiting.wants_slot() {
-            if tick && slots.is_contended() {
-                self.start(slots, &[], true);
-            }
+        let wanted = slots.waiting.wants_slot();
+        if !wanted && (cause == TickCause::Event || slots.contention() == Contention::None) {
             return;
         }
 
         self.update_stalled(slots);
         if self.is_stuck() {
+            return;
+        }
+        if !wanted {
+            if tick && slots.contention() == Contention::Busy {
+                self.start(slots, &[], true);
+            }
             return;
         }
         let limits = Limits {

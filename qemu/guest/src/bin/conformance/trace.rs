@@ -4,7 +4,8 @@
 //!
 //! Without tracefs they are ignored.
 
-use std::collections::BTreeSet;
+mod tick;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -14,8 +15,8 @@ use guest::group::Stream;
 use guest::ioctl::Errno;
 use guest::kernel::poll;
 use guest::sync::FenceStatus;
-use guest::uapi::panthor::{GROUP_PRIORITY_HIGH, GROUP_PRIORITY_MEDIUM};
-use guest::{Device, GroupConfig};
+use guest::uapi::panthor::GROUP_PRIORITY_HIGH;
+use guest::{Device, Group, GroupConfig, Syncobj};
 
 use crate::cx::{ends_well, Gpu, Tests, LS_MASK, TIMEOUT};
 
@@ -34,9 +35,15 @@ pub(crate) fn tests(t: &mut Tests) {
     );
     let own = has("magni_job_run");
     t.add_if(own, "trace::a_job_from_submission_to_end", job);
-    t.add_if(own, "trace::the_tick_stops", tick_stops);
+    t.add_if(own, "trace::the_tick_stops", tick::stops);
+    t.add_if(
+        own,
+        "trace::the_tick_stops_while_groups_wait_for_sync_objects",
+        tick::stops_while_blocked,
+    );
     t.add_if(own, "trace::a_job_that_runs_too_long", too_long);
     t.add_if(own, "trace::an_update_wakes_those_who_wait", woken);
+    t.add_if(own, "trace::those_who_wait_are_looked_at", looked_at);
 }
 
 /// The folder of the driver's events.
@@ -229,60 +236,6 @@ fn too_long() -> Result<()> {
     Ok(())
 }
 
-/// What the scheduler says about who shares the slots.
-#[derive(Debug, Default)]
-struct Seen {
-    /// The groups that were chosen to come.
-    came: BTreeSet<u32>,
-    /// Priorities of the chosen ones.
-    priorities: BTreeSet<u32>,
-    /// One was chosen that had a slot.
-    stayed: bool,
-    /// The slots in use at some time, those that got a group, and those that lost one.
-    masks: [u32; 3],
-    /// The most groups that waited.
-    waiting: usize,
-}
-
-impl Seen {
-    fn in_lines(lines: &[(String, String)]) -> Result<Self> {
-        let mut seen = Self::default();
-        for (name, text) in lines {
-            if name == "magni_tick_pick" {
-                let slot: i32 = value(text, "slot")?.parse()?;
-                seen.stayed |= slot >= 0;
-                seen.priorities.insert(value(text, "priority")?.parse()?);
-                if slot < 0 {
-                    seen.came.insert(value(text, "group")?.parse()?);
-                }
-            } else if name == "magni_tick" {
-                seen.waiting = seen.waiting.max(value(text, "waiting")?.parse()?);
-                for (mask, key) in seen
-                    .masks
-                    .iter_mut()
-                    .zip(["resident", "started", "stopped"])
-                {
-                    let digits = value(text, key)?.trim_start_matches("0x");
-                    *mask |= u32::from_str_radix(digits, 16).context(text.clone())?;
-                }
-            }
-        }
-        Ok(seen)
-    }
-
-    /// Whether that is all that has to be said when two groups more than `slots` share them.
-    fn is_all(&self, slots: usize) -> bool {
-        let [resident, started, stopped] = self.masks;
-        self.came.len() == slots + 2
-            && self.priorities == BTreeSet::from([u32::from(GROUP_PRIORITY_MEDIUM)])
-            && self.stayed
-            && resident == (1 << slots) - 1
-            && started == resident
-            && stopped != 0
-            && self.waiting >= 2
-    }
-}
-
 /// A stream that is busy until the word at `offset` is not zero.
 fn busy_until(gpu: &mut Gpu, offset: usize) -> Stream {
     gpu.stream(|cs, va| {
@@ -292,56 +245,6 @@ fn busy_until(gpu: &mut Gpu, offset: usize) -> Stream {
             .wait(LS_MASK)
             .branch(Condition::Equal, r(2), again);
     })
-}
-
-/// More groups than slots, all with jobs: the tick runs; when all have ended it does not.
-fn tick_stops() -> Result<()> {
-    let mut gpu = Gpu::new(1)?;
-    let slots = gpu.cx.csif.csg_slot_count as usize;
-    let recorder = Recorder::new(&["magni_tick_timer", "magni_tick", "magni_tick_pick"])?;
-    let stream = busy_until(&mut gpu, 0);
-    let timers = || -> Result<Vec<String>> {
-        let lines = recorder.lines()?;
-        lines
-            .iter()
-            .filter(|(name, _)| name == "magni_tick_timer")
-            .map(|(_, text)| Ok(value(text, "on")?.to_owned()))
-            .collect()
-    };
-    let mut groups = Vec::new();
-    for _ in 0..slots + 2 {
-        let group = gpu.another_group(1)?;
-        let done = gpu.cx.syncobj()?;
-        group.submit(&[stream.on(0).sync(done.signal_op())])?;
-        groups.push((group, done));
-    }
-    let who = || -> Result<Seen> { Seen::in_lines(&recorder.lines()?) };
-    let all = poll(TIMEOUT, || Ok(who()?.is_all(slots)))?;
-    ensure!(
-        all,
-        "{} groups share {slots} slots, and this is said of it: {:?}",
-        slots + 2,
-        who()?
-    );
-    // They share the slots, so all of them have run once one more has.
-    gpu.data.write(0, 1u32);
-    for (_, done) in &groups {
-        done.wait(TIMEOUT)?;
-    }
-    drop(groups);
-    // Its job passes the scheduler after all that.
-    let last = gpu.store(8, 1);
-    gpu.run_ok(last.on(0))?;
-    let seen = timers()?;
-    ensure!(
-        seen.iter().any(|on| on == "1"),
-        "groups wait for slots, and there is no tick: {seen:?}"
-    );
-    ensure!(
-        seen.last().is_some_and(|on| on == "0"),
-        "nobody waits, and the tick goes on: {seen:?}"
-    );
-    Ok(())
 }
 
 /// Bytes between two sync objects.
@@ -414,42 +317,84 @@ fn cause_of_last_start(lines: &[(String, String)], group: u32) -> Result<Option<
     tick.map(|(_, text)| value(text, "cause")).transpose()
 }
 
-/// Groups that lost their slots while they waited for sync objects, which the GPU sets: that it did has the scheduler
-/// look, which else would do so after a while all the same.
-fn woken() -> Result<()> {
-    let mut gpu = Gpu::new(1)?;
-    let slots = gpu.cx.csif.csg_slot_count;
-    let recorder = Recorder::new(&["magni_job_queue", "magni_group_state", "magni_tick"])?;
-    let mut groups = Vec::new();
-    for n in 0..slots {
-        let wait = gpu.wait_for(u64::from(n) * LINE);
-        groups.push((gpu.another_group(1)?, wait, gpu.cx.syncobj()?));
-    }
-    for (group, wait, done) in &groups {
-        group.submit(&[wait.on(0).sync(done.signal_op())])?;
-    }
-    let asleep = submitted(&recorder.lines()?)?;
-    // As many busy groups as slots take these from them, and keep them without jobs: with jobs they would take turns.
-    let busy = busy_until(&mut gpu, GO);
-    let busy = (0..slots)
-        .map(|_| {
-            let (group, done) = (gpu.another_group(1)?, gpu.cx.syncobj()?);
-            group.submit(&[busy.on(0).sync(done.signal_op())])?;
-            Ok((group, done))
+/// As many groups as slots that wait for sync objects, and have lost their slots to others without jobs.
+struct Evicted {
+    gpu: Gpu,
+    recorder: Recorder,
+    /// Groups, their jobs' fences, and what the trace calls them. The object of group N is N [`LINE`]s into the data.
+    groups: Vec<(Group, Syncobj)>,
+    names: Vec<u32>,
+    _idle: Vec<(Group, Syncobj)>,
+}
+
+impl Evicted {
+    fn new() -> Result<Self> {
+        let mut gpu = Gpu::new(1)?;
+        let slots = gpu.cx.csif.csg_slot_count;
+        let recorder = Recorder::new(&["magni_job_queue", "magni_group_state", "magni_tick"])?;
+        let mut groups = Vec::new();
+        for n in 0..slots {
+            let wait = gpu.wait_for(u64::from(n) * LINE);
+            groups.push((wait, gpu.another_group(1)?, gpu.cx.syncobj()?));
+        }
+        for (wait, group, done) in &groups {
+            group.submit(&[wait.on(0).sync(done.signal_op())])?;
+        }
+        let names = submitted(&recorder.lines()?)?;
+        // As many busy groups take the slots, and keep them without jobs: with jobs they would take turns.
+        let busy = busy_until(&mut gpu, GO);
+        let busy = (0..slots)
+            .map(|_| {
+                let (group, done) = (gpu.another_group(1)?, gpu.cx.syncobj()?);
+                group.submit(&[busy.on(0).sync(done.signal_op())])?;
+                Ok((group, done))
+            })
+            .collect::<Result<Vec<_>>>()?;
+        let settled = poll(TIMEOUT, || {
+            let lines = recorder.lines()?;
+            let mut blocked = names.iter().map(|group| is_blocked(&lines, *group));
+            blocked.try_fold(true, |all, one| Ok(all && one?))
+        })?;
+        ensure!(settled, "groups that wait keep their slots from others");
+        gpu.data.write(GO, 1u32);
+        for (group, done) in &busy {
+            ends_well(group, done)?;
+        }
+        Ok(Self {
+            gpu,
+            recorder,
+            groups: groups
+                .into_iter()
+                .map(|(_, group, done)| (group, done))
+                .collect(),
+            names,
+            _idle: busy,
         })
-        .collect::<Result<Vec<_>>>()?;
-    let settled = poll(TIMEOUT, || {
-        let lines = recorder.lines()?;
-        let mut blocked = asleep.iter().map(|group| is_blocked(&lines, *group));
-        blocked.try_fold(true, |all, one| Ok(all && one?))
-    })?;
-    ensure!(settled, "groups that wait keep their slots from others");
-    gpu.data.write(GO, 1u32);
-    for (_, done) in &busy {
-        done.wait(TIMEOUT)?;
     }
-    let (setter, end) = (setter(&mut gpu), gpu.cx.syncobj()?);
-    // Nor does it take turns with those that it wakes.
+
+    /// What had the scheduler look when it gave each group a slot again.
+    fn causes(&self) -> Result<Vec<String>> {
+        let mut causes = Vec::new();
+        let told = poll(TIMEOUT, || {
+            let lines = self.recorder.lines()?;
+            causes.clear();
+            for group in &self.names {
+                causes.extend(cause_of_last_start(&lines, *group)?.map(str::to_owned));
+            }
+            Ok(causes.len() == self.names.len())
+        })?;
+        ensure!(told, "a look begins and does not end: {causes:?}");
+        Ok(causes)
+    }
+}
+
+/// Sync objects that the GPU sets: that it did has the scheduler look, which else would do so after a while all the
+/// same.
+fn woken() -> Result<()> {
+    let mut evicted = Evicted::new()?;
+    let gpu = &mut evicted.gpu;
+    let (setter, end) = (setter(gpu), gpu.cx.syncobj()?);
+    // It does not take turns with those that it wakes.
     let mut config = GroupConfig::queues(1);
     config.priority = GROUP_PRIORITY_HIGH;
     let urgent = gpu.group_like(&config)?;
@@ -457,7 +402,7 @@ fn woken() -> Result<()> {
         .submit(&[setter.on(0).sync(end.signal_op())])
         .context("submit the job that sets sync objects")?;
 
-    for (n, (group, _, done)) in groups.iter().enumerate() {
+    for (n, (group, done)) in evicted.groups.iter().enumerate() {
         let object = gpu.data.va() + n as u64 * LINE;
         gpu.data.write(OBJECT, object);
         gpu.data.write(ORDER, SET);
@@ -468,22 +413,39 @@ fn woken() -> Result<()> {
     gpu.data.write(ORDER, END);
     end.wait(TIMEOUT)?;
 
-    let mut causes = Vec::new();
-    let told = poll(TIMEOUT, || {
-        let lines = recorder.lines()?;
-        causes.clear();
-        for group in &asleep {
-            causes.extend(cause_of_last_start(&lines, *group)?.map(str::to_owned));
-        }
-        Ok(causes.len() == asleep.len())
-    })?;
-    ensure!(told, "a look begins and does not end: {causes:?}");
+    let causes = evicted.causes()?;
     // Now and then it may be time to look just when an object was set.
     let by_event = causes.iter().filter(|cause| *cause == "event").count();
     ensure!(
         4 * by_event >= 3 * causes.len(),
         "of {} groups {by_event} were woken by what they waited for: {causes:?}",
         causes.len()
+    );
+    Ok(())
+}
+
+/// Sync objects that the CPU sets, of which nobody is told: the scheduler looks now and then.
+fn looked_at() -> Result<()> {
+    let evicted = Evicted::new()?;
+    // What followed the end of the busy groups is over.
+    let quiet = poll(TIMEOUT, || {
+        let lines = evicted.recorder.lines()?;
+        let last = lines.iter().rev().filter(|(name, _)| name == "magni_tick");
+        let mut causes = last.take(2).map(|(_, text)| value(text, "cause"));
+        causes.try_fold(true, |all, cause| Ok(all && cause? == "recheck"))
+    })?;
+    ensure!(quiet, "nobody looks, or the scheduler does so all the time");
+    for n in 0..evicted.groups.len() {
+        evicted.gpu.data.write(n * LINE as usize, 1u64);
+    }
+    for (n, (group, done)) in evicted.groups.iter().enumerate() {
+        ends_well(group, done).with_context(|| format!("group {n}"))?;
+    }
+    let causes = evicted.causes()?;
+    // One that goes on may have others looked at as well.
+    ensure!(
+        causes.iter().any(|cause| cause == "recheck"),
+        "nothing happened that could have woken them, but they were: {causes:?}"
     );
     Ok(())
 }

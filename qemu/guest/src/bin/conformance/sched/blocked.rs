@@ -24,7 +24,6 @@ pub(super) fn tests(t: &mut Tests) {
         more_blocked,
     );
     t.add_not_for_c("sched::c_stalls::woken_one_by_one", one_by_one);
-    t.add_not_for_c("sched::c_stalls::woken_by_the_cpu", by_the_cpu);
     t.add_not_for_c("sched::c_stalls::woken_by_each_other", chain);
     t.add("sched::blocked::others_get_the_slots", others);
     t.add(
@@ -86,29 +85,6 @@ fn one_by_one() -> Result<()> {
         groups.iter().try_for_each(|(_, done)| waits(done))?;
     }
     Ok(())
-}
-
-/// The CPU writes the object, and nothing happens on the GPU that would have anybody look.
-fn by_the_cpu() -> Result<()> {
-    let mut gpu = Gpu::new(1)?;
-    let slots = gpu.cx.csif.csg_slot_count;
-    let groups = (0..slots)
-        .map(|_| blocked(&mut gpu, 0))
-        .collect::<Result<Vec<_>>>()?;
-    // Groups without anything left to do have the slots then: those that came last.
-    let store = gpu.store(1024, 1);
-    let _idle = (0..slots)
-        .map(|_| {
-            let group = gpu.another_group(1)?;
-            run_ok_on(&gpu.cx, &group, store.on(0))?;
-            Ok(group)
-        })
-        .collect::<Result<Vec<_>>>()?;
-    groups.iter().try_for_each(|(_, done)| waits(done))?;
-    // Takes longer than what follows the end of a job.
-    let _late = gpu.another_group(1)?;
-    gpu.data.write(0, 1u64);
-    all_end(&groups)
 }
 
 /// Each group but the first waits for the one before it, so only one at a time can run; the last came first.
