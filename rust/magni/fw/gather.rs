@@ -19,14 +19,14 @@ use kernel::{
 };
 
 /// What comes within so many times the cost of one comes soon.
-const SOON: i64 = 4;
+const SOON: i64 = 8;
 
 /// What an interrupt and the start of its thread cost beside, about, in microseconds.
 const BESIDE_US: i64 = 10;
 
 /// The shortest and the longest that one is put off, in microseconds: to sleep costs something, too.
 const SHORTEST_US: i64 = 50;
-const LONGEST_US: i64 = 250;
+const LONGEST_US: i64 = 1000;
 
 /// What interrupts have cost so far.
 pub(super) struct Gather {
