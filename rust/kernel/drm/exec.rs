@@ -9,7 +9,7 @@
 //! # Examples
 //!
 //! ```ignore
-//! pin_init::stack_pin_init!(let exec = Exec::new());
+//! pin_init::stack_pin_init!(let exec = Exec::new(0));
 //! let mut locked = exec.as_mut().lock(|locker| {
 //!     locker.prepare_vm(vm, 1)?;
 //!     locker.prepare_object(&*target, 1)
@@ -66,13 +66,14 @@ pub struct Exec {
 }
 
 impl Exec {
-    /// Makes a context: waits can be interrupted by signals, and an object may be named twice.
-    pub fn new() -> impl PinInit<Self> {
+    /// Makes a context with room for `objects` objects at first, a page of pointers if that is 0:
+    /// waits can be interrupted by signals, and an object may be named twice.
+    pub fn new(objects: u32) -> impl PinInit<Self> {
         pin_init!(Self {
             inner <- Opaque::ffi_init(|slot| {
                 // SAFETY: The slot is writable, and pinned: the C code may keep its address.
                 unsafe {
-                    bindings::drm_exec_init(slot, INTERRUPTIBLE_WAIT | IGNORE_DUPLICATES, 0)
+                    bindings::drm_exec_init(slot, INTERRUPTIBLE_WAIT | IGNORE_DUPLICATES, objects)
                 }
             }),
             used: false,
@@ -257,7 +258,7 @@ mod tests {
     fn what_is_locked_is_known() -> Result {
         let drm = TestDrm::new()?;
         let (first, second, other) = (drm.object()?, drm.object()?, drm.object()?);
-        pin_init::stack_pin_init!(let exec = Exec::new());
+        pin_init::stack_pin_init!(let exec = Exec::new(1));
         let locked = exec.as_mut().lock(|locker| {
             locker.prepare_object(&*first, 3)?;
             locker.prepare_object(&*second, 2)?;
@@ -277,7 +278,7 @@ mod tests {
         let drm = TestDrm::new()?;
         let object = drm.object()?;
         let fence = Fence::signalled();
-        pin_init::stack_pin_init!(let exec = Exec::new());
+        pin_init::stack_pin_init!(let exec = Exec::new(1));
         let locked = exec
             .as_mut()
             .lock(|locker| locker.prepare_object(&*object, 2))?;
@@ -295,7 +296,7 @@ mod tests {
         let drm = TestDrm::new()?;
         let object = drm.object()?;
         for result in [Ok(()), Err(EIO)] {
-            pin_init::stack_pin_init!(let exec = Exec::new());
+            pin_init::stack_pin_init!(let exec = Exec::new(1));
             let locked = exec.as_mut().lock(|locker| {
                 locker.prepare_object(&*object, 1)?;
                 result
@@ -310,7 +311,7 @@ mod tests {
 
     #[test]
     fn a_context_is_good_for_one_round() -> Result {
-        pin_init::stack_pin_init!(let exec = Exec::new());
+        pin_init::stack_pin_init!(let exec = Exec::new(1));
         drop(exec.as_mut().lock(|_| Ok(()))?);
         assert_eq!(exec.as_mut().lock(|_| Ok(())).err(), Some(EALREADY));
         Ok(())
@@ -345,7 +346,7 @@ mod tests {
         for (mine, theirs) in [(one.clone(), two.clone()), (two.clone(), one.clone())] {
             let meeting = meeting.clone();
             workers.try_spawn(GFP_KERNEL, move || {
-                pin_init::stack_pin_init!(let exec = Exec::new());
+                pin_init::stack_pin_init!(let exec = Exec::new(1));
                 let mut met = false;
                 let locked = exec.as_mut().lock(|locker| {
                     meeting.rounds.add(1, Relaxed);

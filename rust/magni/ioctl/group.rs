@@ -65,6 +65,9 @@ use kernel::{
 const STREAM_ALIGN: u64 = 64;
 /// Streams hold whole instructions.
 const INSTR_BYTES: u32 = 8;
+/// So many buffers, with the VM, are locked without more memory for that: those that only one VM
+/// may map are locked with it.
+const FEW_BUFFERS: u32 = 8;
 /// Bits 24 to 30 of a flush id.
 const FLUSH_ID_RESERVED: u32 = 0x7f00_0000;
 
@@ -297,7 +300,7 @@ pub(crate) fn submit(
     // management; user space synchronises by itself.
     let count = u32::try_from(jobs.len())?;
     let vm = group.vm();
-    pin_init::stack_pin_init!(let exec = Exec::new());
+    pin_init::stack_pin_init!(let exec = Exec::new(FEW_BUFFERS));
     let mut fences = Few::with_capacity(jobs.len())?;
     {
         let mut locked = exec
