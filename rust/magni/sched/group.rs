@@ -427,6 +427,12 @@ impl Inner {
         }
     }
 
+    /// How many jobs of the group have completed: another number than before if one has since.
+    pub(super) fn completed(&self) -> u64 {
+        let counts = self.queues.iter().map(|queue| queue.completed());
+        counts.fold(0, u64::wrapping_add)
+    }
+
     /// The group may have got its first job.
     fn work(&self) {
         if !self.at_work.load(Relaxed) && !self.at_work.xchg(true, Full) {

@@ -36,6 +36,8 @@ pub(super) struct Resident {
     pub(super) since: u64,
     /// The firmware says that the group can do nothing at present, though it has jobs.
     pub(super) stalled: bool,
+    /// How many of its jobs had completed when that was last asked.
+    completed: u64,
 }
 
 impl Resident {
@@ -139,6 +141,7 @@ impl Slots {
             priority: None,
             since,
             stalled: false,
+            completed: 0,
         });
         Some(slot)
     }
@@ -203,6 +206,20 @@ impl Slots {
                 priority: resident.priority,
             })
         })
+    }
+
+    /// The slots whose groups have completed no job since this was last asked, a bit each.
+    pub(super) fn unmoved(&mut self) -> u32 {
+        let mut mask = 0;
+        for (slot, resident) in self.residents.iter_mut().enumerate() {
+            if let Some(resident) = resident {
+                let completed = resident.group.completed();
+                if core::mem::replace(&mut resident.completed, completed) == completed {
+                    mask |= 1 << slot;
+                }
+            }
+        }
+        mask
     }
 
     /// Whether groups on the hardware have to take turns in being preferred.

@@ -336,12 +336,17 @@ impl Scheduler {
 
     /// Finds out which of the groups on the hardware can do nothing although they have jobs.
     ///
-    /// Only those are asked after of which the firmware has said so some time before.
-    pub(super) fn update_stalled(&self, slots: &mut Slots) {
+    /// Only those in `slots_asked`, a bit each, are asked after, and of them those of which the
+    /// firmware has said so some time before.
+    pub(super) fn update_stalled(&self, slots: &mut Slots, slots_asked: u32) {
         let fw = &self.dev.fw;
-        let hinted = slots.which(|group| {
-            group.can_run() && group.has_jobs() && group.stalled_hint.xchg(false, Full)
-        });
+        let mut hinted = slots.which(|group| group.can_run() && group.has_jobs()) & slots_asked;
+        for slot in bits(hinted) {
+            let hint = slots.group(slot).map(|group| &group.stalled_hint);
+            if !hint.is_some_and(|hint| hint.load(Acquire) && hint.xchg(false, Full)) {
+                hinted &= !(1 << slot);
+            }
+        }
         for slot in 0..slots.count() {
             if let Some(resident) = slots.resident_mut(slot) {
                 resident.stalled &= hinted & 1 << slot != 0;

@@ -76,6 +76,9 @@ use kernel::{
 /// CPU. Of those on it nothing is reported when they go on.
 const RECHECK_MS: u32 = 100;
 
+/// How many periods a turn lasts of those who all have slots, and are preferred one after the other.
+const TURN_PERIODS: i64 = 2;
+
 /// How many periods there are between two ticks at most, when it takes long to switch.
 const LONGEST_PERIODS: i64 = 4;
 
@@ -147,8 +150,12 @@ impl Scheduler {
                 // switch between them; and that is not to take most of the time.
                 slots.last_tick = Instant::now();
                 let period = i64::from(TICK_PERIOD_MS.get());
+                let shortest = match slots.waiting.wants_slot() {
+                    true => period,
+                    false => TURN_PERIODS * period,
+                };
                 let cost = begun.elapsed().as_millis();
-                slots.period = cost.clamp(period, LONGEST_PERIODS * period);
+                slots.period = cost.clamp(shortest, LONGEST_PERIODS * period);
             }
         }
 
@@ -322,7 +329,9 @@ impl Scheduler {
             return;
         }
 
-        self.update_stalled(slots);
+        // Who gets on with jobs is busy enough where it is only about turns.
+        let asked = if wanted { !0 } else { slots.unmoved() };
+        self.update_stalled(slots, asked);
         if self.is_stuck() {
             return;
         }

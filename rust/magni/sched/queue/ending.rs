@@ -54,6 +54,12 @@ impl Queue {
         Reached(seqno.unwrap_or(0))
     }
 
+    /// How many jobs have completed since the queue was made.
+    pub(crate) fn completed(&self) -> u64 {
+        let Reached(seqno) = self.reached();
+        seqno
+    }
+
     /// Signals the jobs that have completed, in order, those that failed with their error.
     pub(crate) fn complete_jobs(&self) -> Progress {
         let reached = self.reached();
