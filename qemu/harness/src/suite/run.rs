@@ -161,6 +161,9 @@ impl Results {
                 println!("  FAILED  {name}");
                 print_reason(&reason);
                 writeln!(self.summary, "FAILED {name}")?;
+                for line in reason.lines().take(SUMMED_UP) {
+                    writeln!(self.summary, "  {line}")?;
+                }
             }
         }
         Ok(())
@@ -177,6 +180,9 @@ impl Results {
         Ok(())
     }
 }
+
+/// So many lines of a reason are in the summary, which is repeated at the end of a run.
+const SUMMED_UP: usize = 6;
 
 /// Prints the beginning of a reason, which is all of it but for storms of misuse.
 fn print_reason(reason: &str) {
