@@ -94,8 +94,10 @@ pub(super) struct Slots {
     clock: u64,
     pub(super) waiting: Waiting,
     pub(super) last_tick: Instant<Monotonic>,
-    /// How long after that the next one is due, in milliseconds.
+    /// How long a period lasts, in milliseconds.
     pub(super) period: i64,
+    /// The next tick comes when a turn is over, not a period.
+    pub(super) late: bool,
     /// Somebody needs the tick.
     pub(super) ticks: bool,
 }
@@ -113,6 +115,7 @@ impl Slots {
             waiting: Waiting::new(),
             last_tick: Instant::now(),
             period: 0,
+            late: false,
             ticks: false,
         }
     }

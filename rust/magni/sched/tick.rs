@@ -150,12 +150,8 @@ impl Scheduler {
                 // switch between them; and that is not to take most of the time.
                 slots.last_tick = Instant::now();
                 let period = i64::from(TICK_PERIOD_MS.get());
-                let shortest = match slots.waiting.wants_slot() {
-                    true => period,
-                    false => TURN_PERIODS * period,
-                };
                 let cost = begun.elapsed().as_millis();
-                slots.period = cost.clamp(shortest, LONGEST_PERIODS * period);
+                slots.period = cost.clamp(period, LONGEST_PERIODS * period);
             }
         }
 
@@ -176,18 +172,25 @@ impl Scheduler {
             trace::tick_timer(&self.dev.dev, ticks);
         }
         if ticks {
-            self.continue_ticking(&slots);
+            self.continue_ticking(&mut slots, waits);
         }
         if blocked || !ticks && contention == Contention::Stalled {
             OwnedQueue::mod_delayed::<_, BLOCKED>(self.clone(), msecs_to_jiffies(RECHECK_MS));
         }
     }
 
-    /// Sees to it that there is a tick when a period has passed since the last one.
-    fn continue_ticking(self: &Arc<Self>, slots: &Slots) {
-        let period = slots.period;
-        let left = period - slots.last_tick.elapsed().as_millis();
-        self.tick_in(left.clamp(0, period));
+    /// Sees to it that there is a tick when a period has passed since the last one, or a turn if
+    /// nobody `waits` for a slot.
+    fn continue_ticking(self: &Arc<Self>, slots: &mut Slots, waits: bool) {
+        let turn = TURN_PERIODS * slots.period;
+        let next = if waits { slots.period } else { turn };
+        let left = next - slots.last_tick.elapsed().as_millis();
+        let was_late = core::mem::replace(&mut slots.late, !waits);
+        if waits && was_late {
+            // Whoever begins to wait does not wait for the end of a turn.
+            self.ticking.store(false, Relaxed);
+        }
+        self.tick_in(left.clamp(0, next));
     }
 
     /// Sees to it that there is a tick in `ms` milliseconds, or before. Does not sleep.
