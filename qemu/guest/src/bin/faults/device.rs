@@ -39,7 +39,7 @@ pub(crate) fn not_for_c(device: &Device, why: &str) -> Result<()> {
 }
 
 /// Sees to it that the tests after this one find a device, however this one ends.
-struct Back<'a>(&'a Binding);
+pub(crate) struct Back<'a>(pub(crate) &'a Binding);
 
 impl Drop for Back<'_> {
     fn drop(&mut self) {

@@ -12,7 +12,7 @@ use guest::sync::{sync_file_status, FenceStatus};
 use guest::{Device, Syncobj};
 
 use crate::baseline::Baseline;
-use crate::device::not_for_c;
+use crate::device::{not_for_c, Back};
 use crate::frame::{ends, so_far, works, Line};
 use crate::killed::{inherited, ready, start};
 use crate::times::Times;
@@ -37,6 +37,7 @@ fn outlives(unbind: bool) -> Result<Line> {
     works(&device)?;
     let times = Times::of(&device);
     let binding = Binding::of(&device)?;
+    let _back = Back(&binding);
     let module = device.module_name();
     // The first fence loads the module that makes them.
     drop(Fence::new()?);

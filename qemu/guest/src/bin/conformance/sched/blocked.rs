@@ -25,11 +25,11 @@ pub(super) fn tests(t: &mut Tests) {
     );
     t.add_not_for_c("sched::c_stalls::woken_one_by_one", one_by_one);
     t.add_not_for_c("sched::c_stalls::woken_by_each_other", chain);
-    t.add("sched::blocked::others_get_the_slots", others);
-    t.add(
-        "sched::blocked::less_urgent_ones_get_the_slots",
+    t.add_not_for_c(
+        "sched::c_stalls::less_urgent_ones_get_the_slots",
         less_urgent,
     );
+    t.add("sched::blocked::others_get_the_slots", others);
     t.add("sched::blocked::woken_among_busy_groups", among_busy);
     t.add("sched::blocked::destroyed_while_blocked", destroyed);
 }
