@@ -28,6 +28,7 @@ use kernel::{
         aref::ARef,
         atomic::{
             ordering,
+            Atomic,
             AtomicFlag, //
         },
         wait::WaitQueue,
@@ -51,6 +52,8 @@ pub(crate) struct McuEvents {
     /// Who waits for the firmware to boot or to acknowledge something.
     #[pin]
     acks: WaitQueue,
+    /// How many of these there are.
+    waiting: Atomic<u32>,
     booted: AtomicFlag,
     /// The firmware was asked to stop.
     pub(super) halting: AtomicFlag,
@@ -68,6 +71,7 @@ impl McuEvents {
                 mmio: mmio.clone(),
                 line <- IrqLine::new(mmio.clone(), IRQ, c"magni::irq::job", static_lock_class!()),
                 acks <- WaitQueue::new(c"magni::fw::acks", static_lock_class!()),
+                waiting: Atomic::new(0),
                 booted: AtomicFlag::new(false),
                 halting: AtomicFlag::new(false),
                 dead: AtomicFlag::new(false),
@@ -134,7 +138,10 @@ impl McuEvents {
     /// Sleeps until `condition`, which the firmware makes true, or the timeout; returns whether it
     /// holds.
     pub(super) fn wait(&self, timeout: Jiffies, condition: impl FnMut() -> bool) -> bool {
-        self.acks.wait_timeout(timeout, condition)
+        self.waiting.fetch_add(1, ordering::Relaxed);
+        let met = self.acks.wait_timeout(timeout, condition);
+        self.waiting.fetch_sub(1, ordering::Relaxed);
+        met
     }
 }
 
@@ -176,7 +183,9 @@ impl Service for JobIrq {
 
     fn gather(&self) -> Option<Delta> {
         let moment = self.events.gather.lock().moment();
-        moment.filter(|_| self.upcall.has_time())
+        let has_time =
+            || self.events.waiting.load(ordering::Relaxed) == 0 && self.upcall.has_time();
+        moment.filter(|_| has_time())
     }
 
     fn serve(&self, events: u32) -> u32 {

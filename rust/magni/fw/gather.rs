@@ -6,7 +6,7 @@
 //! the same time, each would have interrupts of its own; so one that comes soon after the one
 //! before waits for a moment, in which others join it. What is soon, and how long a moment, goes
 //! by what it costs to serve one: only where interrupts take a good part of a processor's time are
-//! they put off. That is for when nobody is in a hurry: see
+//! they put off. That is for when nobody is in a hurry, nor waits for the firmware: see
 //! [`Scheduler::has_time`](crate::sched::Scheduler::has_time).
 
 use kernel::{
