@@ -44,6 +44,13 @@ pub(crate) struct Args {
     out: PathBuf,
 }
 
+/// Whether the emulated GPU's complaint is of what C panthor of 7.3.4 does now and then in a reset: it rings the
+/// doorbell of the firmware that it has stopped. Magni is watched for that in the tests of resets.
+fn is_c_drivers_own(step: &str, problem: &str) -> bool {
+    let words = "MISUSE: doorbell 0 rung while the microcontroller does not run";
+    step == "recovery" && problem.contains(words) && problem.matches("MISUSE").count() == 1
+}
+
 /// Measures, prints a table, and writes `results.json`, `noise.json` and charts.
 ///
 /// # Errors
@@ -63,7 +70,10 @@ pub(crate) fn run(settings: &Settings, args: &Args) -> Result<bool> {
             println!("PROBLEM: {problem}");
         }
         let rounds = rounds::of(&bench.plan, &outcome)?;
+        all_well &= outcome.problems.is_empty();
         for (name, step) in &outcome.steps {
+            all_well &=
+                step.status == Some(0) && !step.problems.iter().any(|p| !is_c_drivers_own(name, p));
             if !step.passed() {
                 println!("PROBLEM in {name}: exit status {:?}", step.status);
                 let said = step
@@ -75,7 +85,6 @@ pub(crate) fn run(settings: &Settings, args: &Args) -> Result<bool> {
                 }
             }
         }
-        all_well &= outcome.passed();
         let timed = rounds.iter().any(|round| round.window.is_some());
         let seen = match &bench.model_trace {
             Some(path) if timed => Some(model::Seen::load(path, &rounds)?),
