@@ -5,7 +5,7 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use anyhow::{anyhow, ensure, Context, Result};
+use anyhow::{anyhow, bail, ensure, Context, Result};
 use guest::control::Control;
 use guest::uapi::panthor::GROUP_PRIORITY_MEDIUM;
 use guest::{Device, Vm};
@@ -99,7 +99,22 @@ fn longest_gap(times: &[u64], span: Span) -> u64 {
     longest
 }
 
+/// How often it is tried to have the group end while it is on the hardware, as the reset needs: the others have its
+/// slot now and then.
+const ATTEMPTS: u32 = 5;
+
 pub(crate) fn run(args: &Args) -> Result<()> {
+    for _ in 0..ATTEMPTS {
+        if measure(args)? {
+            return Ok(());
+        }
+        eprintln!("bench: the group that hangs had no slot when it was ended: once more");
+    }
+    bail!("the driver never asks the firmware to end the group")
+}
+
+/// Measures, and prints what it was; returns whether there was something to measure.
+fn measure(args: &Args) -> Result<bool> {
     let device = Device::open()?;
     let vm = Vm::new(&device).context("create a VM")?;
     let work = Work::new(
@@ -144,7 +159,9 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     if let Some(control) = &mut control {
         let struck = control.count("ignore-request")?;
         control.send("reset")?;
-        ensure!(struck > 0, "the driver did not end the group");
+        if struck == 0 {
+            return Ok(false);
+        }
     } else {
         work.check(1)?;
     }
@@ -210,7 +227,8 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         "ms",
         ms(longest_gap(&ended, before)),
     );
-    round.print()
+    round.print()?;
+    Ok(true)
 }
 
 #[cfg(test)]
