@@ -236,6 +236,12 @@ fn too_long() -> Result<()> {
     Ok(())
 }
 
+/// The values of `key=` in all events named `event`, oldest first.
+fn values<'a>(lines: &'a [(String, String)], event: &str, key: &str) -> Result<Vec<&'a str>> {
+    let events = lines.iter().filter(|(name, _)| name == event);
+    events.map(|(_, text)| value(text, key)).collect()
+}
+
 /// A stream that is busy until the word at `offset` is not zero.
 fn busy_until(gpu: &mut Gpu, offset: usize) -> Stream {
     gpu.stream(|cs, va| {
@@ -284,10 +290,8 @@ fn setter(gpu: &mut Gpu) -> Stream {
 
 /// The groups whose jobs were submitted, in that order.
 fn submitted(lines: &[(String, String)]) -> Result<Vec<u32>> {
-    let of_jobs = lines.iter().filter(|(name, _)| name == "magni_job_queue");
-    of_jobs
-        .map(|(_, text)| Ok(value(text, "group")?.parse()?))
-        .collect()
+    let groups = values(lines, "magni_job_queue", "group")?;
+    groups.iter().map(|group| Ok(group.parse()?)).collect()
 }
 
 /// Where the states of a group are in the trace, and what they are.
@@ -430,9 +434,7 @@ fn looked_at() -> Result<()> {
     // What followed the end of the busy groups is over.
     let quiet = poll(TIMEOUT, || {
         let lines = evicted.recorder.lines()?;
-        let last = lines.iter().rev().filter(|(name, _)| name == "magni_tick");
-        let mut causes = last.take(2).map(|(_, text)| value(text, "cause"));
-        causes.try_fold(true, |all, cause| Ok(all && cause? == "recheck"))
+        Ok(values(&lines, "magni_tick", "cause")?.ends_with(&["recheck"; 2]))
     })?;
     ensure!(quiet, "nobody looks, or the scheduler does so all the time");
     for n in 0..evicted.groups.len() {

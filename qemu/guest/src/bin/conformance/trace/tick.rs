@@ -8,7 +8,7 @@ use anyhow::{ensure, Context, Result};
 use guest::kernel::poll;
 use guest::uapi::panthor::GROUP_PRIORITY_MEDIUM;
 
-use super::{busy_until, value, Recorder};
+use super::{busy_until, value, values, Recorder};
 use crate::cx::{ends_well, Gpu, TIMEOUT};
 
 /// What the scheduler says about who shares the slots.
@@ -68,11 +68,8 @@ impl Seen {
 /// When the periodic tick started and when it stopped, in that order: "1" and "0".
 fn timers(recorder: &Recorder) -> Result<Vec<String>> {
     let lines = recorder.lines()?;
-    lines
-        .iter()
-        .filter(|(name, _)| name == "magni_tick_timer")
-        .map(|(_, text)| Ok(value(text, "on")?.to_owned()))
-        .collect()
+    let on = values(&lines, "magni_tick_timer", "on")?;
+    Ok(on.into_iter().map(str::to_owned).collect())
 }
 
 /// More groups than slots, all with jobs: the tick runs; when all have ended it does not.
@@ -132,15 +129,12 @@ pub(super) fn stops_while_blocked() -> Result<()> {
         group.submit(&[wait.on(0), busy.on(0).sync(done.signal_op())])?;
         groups.push((group, done));
     }
-    let mut causes = Vec::new();
+    let mut causes: Vec<String> = Vec::new();
     let settled = poll(TIMEOUT, || {
-        causes.clear();
-        for (name, text) in &recorder.lines()? {
-            if name == "magni_tick" {
-                causes.push(value(text, "cause")?.to_owned());
-            }
-        }
-        Ok(causes.ends_with(&["recheck".to_owned(), "recheck".to_owned()]))
+        let lines = recorder.lines()?;
+        let seen = values(&lines, "magni_tick", "cause")?;
+        causes = seen.iter().map(|cause| (*cause).to_owned()).collect();
+        Ok(seen.ends_with(&["recheck"; 2]))
     })?;
     ensure!(
         settled,
